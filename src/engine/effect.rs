@@ -1,0 +1,149 @@
+//! All that the engine can ask for, in order and bounded.
+
+use core::time::Duration;
+
+use super::event::Event;
+use super::input::{Order, RequestId};
+use super::settings::{Mark, Record};
+use crate::types::{DeviceId, Heartbeat, OpId, Term, VipId};
+
+/// One thing to carry out. The shell carries effects out in order; an effect with an [`OpId`] gets
+/// exactly one answer, [`super::Input::Done`] (or [`super::Input::Reading`] for
+/// [`Effect::Power`]), also when it fails or is overtaken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Send this heartbeat on its link to its addressee. May be lost; is not answered.
+    Send(Heartbeat),
+    /// Ask the service networks who has the VIPs, now, once. Answers come as
+    /// [`super::Input::Claim`].
+    Probe,
+    /// Put every VIP on its NIC and announce it. Confirmed when all are up and were announced once.
+    /// Refused when one cannot be had; those that were added may still be there.
+    Acquire {
+        /// For the answer.
+        op: OpId,
+        /// The term for which they are taken.
+        term: Term,
+    },
+    /// Take every VIP off its NIC. Confirmed when none is left. Overtakes a running
+    /// [`Effect::Acquire`], which is then answered with `Unknown` first.
+    Release {
+        /// For the answer.
+        op: OpId,
+    },
+    /// Announce all held VIPs again, with repetitions.
+    Announce,
+    /// Put one VIP back that vanished, and announce it.
+    Restore {
+        /// For the answer.
+        op: OpId,
+        /// The VIP.
+        vip: VipId,
+    },
+    /// Write the boot-local mark. Answered before the next input is given to the engine.
+    Mark {
+        /// For the answer.
+        op: OpId,
+        /// What to write.
+        mark: Mark,
+    },
+    /// Write the record to disk, behind the loop. A later one may overtake one not yet begun, which
+    /// is then answered with the later one's outcome.
+    Store {
+        /// For the answer.
+        op: OpId,
+        /// What to write.
+        record: Record,
+    },
+    /// Have a fence device do or tell something.
+    Power {
+        /// For the answer.
+        op: OpId,
+        /// The device.
+        device: DeviceId,
+        /// What.
+        order: Order,
+        /// When the shell must have answered, counted from now.
+        timeout: Duration,
+    },
+    /// Give up the answer to a [`Effect::Power`]: the shell may stop working on it, and answers it
+    /// with [`crate::types::FenceFault::Cancelled`] if it has not answered yet.
+    Cancel {
+        /// Of the effect that is given up.
+        op: OpId,
+    },
+    /// The answer to an operator's request.
+    Answer {
+        /// Which request.
+        request: RequestId,
+        /// What was decided, and why.
+        answer: Answer,
+    },
+    /// Something that people and programs want to know.
+    Report(Event),
+    /// All is given up and said: end the process.
+    Exit,
+}
+
+/// The answer to an operator.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// It is done.
+    Accepted,
+    /// It is not done: nothing needs that word now, or something contradicts it.
+    Denied(Denial),
+}
+
+/// Why an operator's `confirm-off` was denied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Denial {
+    /// There is no such peer in the configuration.
+    NotAPeer,
+    /// The node is heard: it is alive. Not to be forced.
+    Heard,
+    /// This node holds the resources, or the peer's proof is already there: no word is needed.
+    NotNeeded,
+    /// The peer's addresses answer on a service network. To be forced.
+    Answers,
+    /// A fence device of the peer last read on. To be forced.
+    ReadsOn(DeviceId),
+}
+
+/// The effects of one step: a buffer that the shell keeps and empties after each step.
+#[derive(Debug)]
+pub struct Effects {
+    list: Vec<Effect>,
+}
+
+impl Effects {
+    /// The most effects of one step: heartbeats to every peer on every link twice over, orders to
+    /// every device, and reports. More is a broken invariant.
+    pub const MAX: usize = 1024;
+
+    /// An empty buffer with room for a usual step.
+    pub fn new() -> Self {
+        Self { list: Vec::with_capacity(Self::MAX) }
+    }
+
+    /// Adds an effect behind the others.
+    pub(super) fn push(&mut self, effect: Effect) {
+        assert!(self.list.len() < Self::MAX, "a step made more than Effects::MAX effects");
+        self.list.push(effect);
+    }
+
+    /// Takes all effects out, in order.
+    pub fn drain(&mut self) -> impl Iterator<Item = Effect> + '_ {
+        self.list.drain(..)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+impl Default for Effects {
+    fn default() -> Self {
+        Self::new()
+    }
+}

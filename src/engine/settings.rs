@@ -1,0 +1,104 @@
+//! What the engine is told once, at its start: the plan of the configuration in its own terms.
+
+use core::time::Duration;
+
+use crate::types::heartbeat::NICS_MAX;
+use crate::types::{BootId, DeviceId, Incarnation, LinkId, Mac, NodeId, Term};
+
+/// Everything the engine knows from the start. The configuration has checked it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This node.
+    pub local: NodeId,
+    /// The other members, by rising number; the table the engine works on.
+    pub peers: Vec<PeerSettings>,
+    /// The heartbeat paths, by [`LinkId`]. Each leads to every peer.
+    pub links: Vec<LinkSettings>,
+    /// How many service NICs there are; bit `n` of a NIC mask is [`crate::types::NicId`] `n`.
+    pub nics: u8,
+    /// How many virtual IPs there are.
+    pub vips: u16,
+    /// The MAC addresses of this node's service NICs.
+    pub macs: [Mac; NICS_MAX],
+    /// How long all peers are listened for at start before the silent ones need a proof.
+    pub initdead: Duration,
+    /// How long an unheard peer whose VIPs answer is left serving before it is fenced.
+    pub isolated_grace: Duration,
+    /// The node that goes first when nothing else decides at a cold start.
+    pub preferred: Option<NodeId>,
+    /// How often every fence device is asked for its reading while all is well.
+    pub fence_check_interval: Duration,
+    /// The digest of the configuration, compared with the peers'.
+    pub config_digest: u64,
+    /// This start's incarnation, drawn at random by the shell.
+    pub incarnation: Incarnation,
+    /// This boot.
+    pub boot: BootId,
+}
+
+/// One other member.
+#[derive(Clone, Debug)]
+pub struct PeerSettings {
+    /// Its number.
+    pub node: NodeId,
+    /// How its power is cut: levels in order; all devices of one level must report off.
+    pub levels: Vec<Level>,
+    /// How long this node waits before it fences that peer when neither is known to hold anything:
+    /// settles who shoots first at the cold start of a cut pair.
+    pub fence_delay: Duration,
+}
+
+/// One level of the fence ladder.
+#[derive(Clone, Debug)]
+pub struct Level {
+    /// The devices that together cut the power.
+    pub devices: Vec<DeviceId>,
+    /// How long one attempt at this level may take, reading back included.
+    pub timeout: Duration,
+}
+
+/// One heartbeat path and its rhythm.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkSettings {
+    /// Its place in the table.
+    pub id: LinkId,
+    /// Interval between two heartbeats.
+    pub keepalive: Duration,
+    /// Age of the last heartbeat at which it is late.
+    pub warntime: Duration,
+    /// Age of the last heartbeat at which the link is down.
+    pub deadtime: Duration,
+}
+
+/// What outlives the daemon, as found at its start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Remembered {
+    /// The mark that outlives a daemon but not a boot; nothing if there is none or it is damaged.
+    pub mark: Option<Mark>,
+    /// The record that outlives a boot; the default if there is none or it is damaged.
+    pub record: Record,
+    /// Whether the kernel still holds any of the VIPs.
+    pub leftovers: bool,
+}
+
+/// Who held what in this boot. Kept where a reboot erases it (`/run`): only there can it prove
+/// that nobody else has taken over since.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark {
+    /// The boot in which it was written.
+    pub boot: BootId,
+    /// The term that was held.
+    pub term: Term,
+    /// Whether the resources may still be held: true from before the takeover until after the
+    /// release.
+    pub holding: bool,
+}
+
+/// What must survive a reboot. Kept on disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Record {
+    /// The highest term this node may have used or seen.
+    pub term: Term,
+    /// The highest term it held itself: whose data is the newest at a cold start.
+    pub held_term: Term,
+}

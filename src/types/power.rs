@@ -1,0 +1,61 @@
+//! What a fence device can say, and the ways in which it can fail to say it.
+
+use core::fmt;
+
+/// A power reading. `Unknown` is a third value, never taken for off.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Power {
+    /// The device says that the host has power.
+    On,
+    /// The device says that the host has none.
+    Off,
+    /// The device answered, but not with on or off.
+    Unknown,
+}
+
+/// Why a fence device did not do or tell what it was asked. Told apart because each has another
+/// remedy.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum FenceFault {
+    /// No answer at all: no power at the BMC, its cable out, a wrong address.
+    Unreachable,
+    /// It answers, but refuses the user or the password.
+    Credentials,
+    /// It knows the user, but the user may not do this.
+    Privilege,
+    /// It understood and refused the command itself.
+    Refused,
+    /// What it answers is not its protocol.
+    Garbled,
+    /// It works on it, or answers slowly: no verdict inside the deadline.
+    Timeout,
+    /// The agent could not be started, was killed by a signal, or printed without end.
+    AgentFailed,
+    /// The attempt was given up by us, before it had an answer.
+    Cancelled,
+}
+
+impl fmt::Display for Power {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::On => "on",
+            Self::Off => "off",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+impl fmt::Display for FenceFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreachable => "unreachable",
+            Self::Credentials => "wrong user or password",
+            Self::Privilege => "user lacks the privilege",
+            Self::Refused => "refused the command",
+            Self::Garbled => "answers are not understood",
+            Self::Timeout => "no verdict in time",
+            Self::AgentFailed => "the agent failed",
+            Self::Cancelled => "given up",
+        })
+    }
+}

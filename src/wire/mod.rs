@@ -1,0 +1,1 @@
+//! Placeholder documentation is written with the module.
