@@ -229,8 +229,6 @@ pub enum Cause {
     PeerHeard(NodeId),
     /// No fence level gave a proof.
     FenceFailed(NodeId),
-    /// The ladder is climbed again.
-    Retry(NodeId),
     /// Every other node is proven to hold nothing; the kind of the last proof.
     Proof(ProofKind),
     /// All resources are held.
@@ -241,8 +239,9 @@ pub enum Cause {
     Collision(NodeId),
     /// All resources are given up.
     Released,
-    /// This node's own service path is not good.
-    PathBad,
+    /// This node could not become active now: its service path is not good, or a takeover that
+    /// failed has just been rolled back.
+    NotEligible,
     /// The daemon is to end.
     Stop,
 }

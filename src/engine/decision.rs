@@ -1,0 +1,465 @@
+//! What a node that holds nothing does next: follow, wait, look, fence, ask, or take over.
+//!
+//! Asked after every input, from the facts alone; nothing here depends on how they came about.
+//! The order of the questions is the order of the fears: nothing that a heard holder contradicts,
+//! nothing on a bad service path, no fence before a look, no takeover without every proof.
+
+use super::effect::{Effect, Effects};
+use super::event::{Cause, Event, ProofKind};
+use super::fence::{Ground, Ladder, Progress};
+use super::look::{Look, Verdict};
+use super::node::Node;
+use super::peer::{Peer, Presence};
+use super::proof::{Proof, Proofs};
+use super::role::{Purge, Role};
+use super::snapshot::Waiting;
+use crate::types::{FenceFault, NodeId, OpId, PeerState, Power, Term};
+use core::time::Duration;
+
+/// What the lost peers without a proof are, taken together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lost {
+    /// There are none.
+    Nobody,
+    /// It is too early to say.
+    Pending,
+    /// This one's VIPs answer, and it is left serving.
+    Serving(NodeId),
+    /// They must be fenced; for this one, for this reason.
+    ToFence(Cause),
+}
+
+impl Node {
+    /// Decides what follows from all that is known.
+    pub(super) fn decide(&mut self, out: &mut Effects) {
+        self.answer_asks(out);
+        if self.stopping {
+            self.decide_stop(out);
+            return;
+        }
+        if !self.is_passive() || self.is_purging() {
+            self.look = None;
+            return;
+        }
+        self.look_after_late_peers(out);
+        if let Some(holder) = self.heard_holder() {
+            self.follow(holder, out);
+            return;
+        }
+        if self.must_listen() {
+            return;
+        }
+        if !self.is_eligible() {
+            self.stand_back(Cause::NotEligible, out);
+            return;
+        }
+        if let Some(first) = self.first_of_the_heard() {
+            self.stand_back(Cause::OtherFirst(first), out);
+            return;
+        }
+        match self.judge_lost() {
+            Lost::Pending => return,
+            Lost::Serving(node) => {
+                self.leave_serving(node, out);
+                return;
+            }
+            Lost::ToFence(cause) => self.climb(cause, out),
+            Lost::Nobody => self.leave_fencing(out),
+        }
+        self.seek_proofs(out);
+    }
+
+    /// Whether this node could become active now.
+    pub(super) fn is_eligible(&self) -> bool {
+        let peer_mask = self.peers.iter().map(Peer::good_nics).fold(0, |mask, nics| mask | nics);
+        self.path.is_good_against(peer_mask)
+            && !self.stopping
+            && !self.is_purging()
+            && !self.holding.is_resting(self.now)
+    }
+
+    /// What keeps this node from becoming active, if it holds nothing and follows nobody.
+    pub(super) fn waiting(&self) -> Option<Waiting> {
+        if !self.is_passive() || self.heard_holder().is_some() {
+            None
+        } else if self.is_purging() {
+            Some(Waiting::Purging)
+        } else if self.must_listen() {
+            Some(Waiting::Listening(self.initdead_until))
+        } else if let Some(until) = self.holding.resting_until(self.now) {
+            Some(Waiting::Resting(until))
+        } else if !self.is_eligible() {
+            Some(Waiting::PathBad)
+        } else {
+            self.first_of_the_heard().map(Waiting::OtherFirst)
+        }
+    }
+
+    /// Whether a peer's own addresses were seen to answer lately.
+    pub(super) fn sees_answers(&self, peer: &Peer) -> bool {
+        self.look.is_some_and(|look| look.verdict(self.now, peer.answered_at) == Verdict::Answers)
+    }
+
+    /// The proof that a peer's own words are, if they are one.
+    pub(super) fn derived_proof(&self, peer: &Peer) -> Option<Proof> {
+        let said = peer.said.as_ref()?;
+        let us = self.settings.incarnation;
+        let bid = self.bid.filter(|_| self.is_bid_usable()).unwrap_or(Term::NONE);
+        Proof::from_grant(said, us, bid)
+            .or_else(|| Proof::from_release(said, us, self.newest_claim))
+    }
+
+    fn is_proven(&self, peer: &Peer) -> bool {
+        peer.proof.is_some() || self.derived_proof(peer).is_some()
+    }
+
+    fn heard_holder(&self) -> Option<NodeId> {
+        self.peers.iter().find(|peer| peer.is_heard_holding()).map(Peer::node)
+    }
+
+    /// A holder is heard: whatever was prepared against it is dropped.
+    fn follow(&mut self, holder: NodeId, out: &mut Effects) {
+        for index in 0..self.peers.len() {
+            self.void_proof(index, out);
+        }
+        self.stand_back(Cause::ActiveHeard(holder), out);
+        // The term of the takeover that may come is written before it is needed.
+        self.memory.reserve(self.term.next());
+    }
+
+    /// Back to standby, with nothing under way.
+    fn stand_back(&mut self, cause: Cause, out: &mut Effects) {
+        self.bid = None;
+        self.drop_ladders(out);
+        for peer in &mut self.peers {
+            if peer.is_heard() {
+                peer.grace_until = None;
+            }
+        }
+        if self.role.get().state() != PeerState::Standby {
+            self.change_role(Role::Standby, cause, out);
+        }
+    }
+
+    fn drop_ladders(&mut self, out: &mut Effects) {
+        for peer in &mut self.peers {
+            if let Some(mut ladder) = peer.ladder.take() {
+                ladder.cancel(out);
+            }
+        }
+    }
+
+    /// While somebody may yet be heard for the first time, a joining node listens.
+    fn must_listen(&self) -> bool {
+        matches!(self.role.get(), Role::Joining { purge: Purge::Done })
+            && self.peers.iter().any(|peer| peer.presence == Presence::Unheard)
+    }
+
+    /// Looks at the service networks while any peer is late or lost and not proven harmless.
+    fn look_after_late_peers(&mut self, out: &mut Effects) {
+        let needed = self.peers.iter().any(|peer| {
+            matches!(peer.presence, Presence::Late | Presence::Lost) && !self.is_proven(peer)
+        });
+        if !needed {
+            self.look = None;
+            return;
+        }
+        let now = self.now;
+        let links = self.settings.links.iter();
+        let look = self.look.get_or_insert_with(|| Look::new(now, links));
+        if look.begin_round(now) && self.settings.vips > 0 {
+            out.push(Effect::Probe);
+        }
+    }
+
+    /// A heard peer that could take over and goes before us: the one that itself held the higher
+    /// term, then the preferred node, then the lower number.
+    fn first_of_the_heard(&self) -> Option<NodeId> {
+        let preferred = |node: NodeId| self.settings.preferred == Some(node);
+        let local = self.settings.local;
+        let ours = (self.memory.held_term(), preferred(local), core::cmp::Reverse(local));
+        self.peers
+            .iter()
+            .filter(|peer| peer.is_heard())
+            .filter_map(|peer| peer.said.as_ref())
+            .filter(|said| said.flags.eligible && said.state != PeerState::Stopped)
+            .map(|said| (said.held_term, preferred(said.from), core::cmp::Reverse(said.from)))
+            .filter(|theirs| *theirs > ours)
+            .max()
+            .map(|(_, _, core::cmp::Reverse(node))| node)
+    }
+
+    fn judge_lost(&mut self) -> Lost {
+        let mut judged = Lost::Nobody;
+        for index in 0..self.peers.len() {
+            let Some(peer) = self.peers.get(index) else { continue };
+            if peer.presence != Presence::Lost || self.is_proven(peer) {
+                continue;
+            }
+            let one = self.judge_lost_peer(index);
+            judged = match (judged, one) {
+                (Lost::Serving(node), _) | (_, Lost::Serving(node)) => Lost::Serving(node),
+                (Lost::Pending, _) | (_, Lost::Pending) => Lost::Pending,
+                (Lost::ToFence(cause), _) | (Lost::Nobody, Lost::ToFence(cause)) => {
+                    Lost::ToFence(cause)
+                }
+                (Lost::Nobody, Lost::Nobody) => Lost::Nobody,
+            };
+        }
+        judged
+    }
+
+    fn judge_lost_peer(&mut self, index: usize) -> Lost {
+        let (now, grace) = (self.now, self.settings.isolated_grace);
+        let verdict = match (self.settings.vips, self.look, self.peers.get(index)) {
+            (0, _, _) => Verdict::Silent,
+            (_, Some(look), Some(peer)) => look.verdict(now, peer.answered_at),
+            (_, None, _) | (_, _, None) => Verdict::Pending,
+        };
+        let Some(peer) = self.peers.get_mut(index) else { return Lost::Nobody };
+        let node = peer.node();
+        // Once a command may be on its way, the peer's last answers no longer call it back.
+        if peer.ladder.as_ref().is_some_and(Ladder::is_under_way) {
+            return Lost::ToFence(Cause::VipsSilent(node));
+        }
+        match verdict {
+            Verdict::Pending => Lost::Pending,
+            Verdict::Silent => {
+                peer.grace_until = None;
+                Lost::ToFence(Cause::VipsSilent(node))
+            }
+            // A node that has never heard this peer has no right to be impatient: it may be the
+            // one that was fenced, booting into the same cut.
+            Verdict::Answers if !peer.was_heard() => Lost::Serving(node),
+            Verdict::Answers => {
+                let until = *peer.grace_until.get_or_insert(now + grace);
+                let over = now >= until;
+                if over { Lost::ToFence(Cause::GraceOver(node)) } else { Lost::Serving(node) }
+            }
+        }
+    }
+
+    fn leave_serving(&mut self, node: NodeId, out: &mut Effects) {
+        self.bid = None;
+        self.drop_ladders(out);
+        if self.role.get().state() != PeerState::Isolated {
+            self.change_role(Role::Isolated, Cause::VipsAnswer(node), out);
+        }
+    }
+
+    /// All that were lost are heard or proven: nothing is to be fenced any more.
+    fn leave_fencing(&mut self, out: &mut Effects) {
+        self.drop_ladders(out);
+        let back = match self.role.get() {
+            Role::Isolated | Role::Fencing | Role::Frozen => true,
+            Role::Joining { .. }
+            | Role::Standby
+            | Role::Acquiring(_)
+            | Role::Active { .. }
+            | Role::Releasing(_)
+            | Role::Stopped { .. } => false,
+        };
+        let heard = self.peers.iter().find(|peer| peer.is_heard()).map(Peer::node);
+        if let (true, Some(node)) = (back, heard) {
+            self.change_role(Role::Standby, Cause::PeerHeard(node), out);
+        }
+    }
+
+    /// Climbs the ladder of every lost peer without a proof.
+    fn climb(&mut self, cause: Cause, out: &mut Effects) {
+        match self.role.get() {
+            Role::Fencing | Role::Frozen => {}
+            Role::Joining { .. }
+            | Role::Standby
+            | Role::Isolated
+            | Role::Acquiring(_)
+            | Role::Active { .. }
+            | Role::Releasing(_)
+            | Role::Stopped { .. } => self.change_role(Role::Fencing, cause, out),
+        }
+        for index in 0..self.peers.len() {
+            let Some(peer) = self.peers.get(index) else { continue };
+            if peer.presence != Presence::Lost || self.is_proven(peer) {
+                continue;
+            }
+            self.climb_one(index, out);
+        }
+    }
+
+    fn climb_one(&mut self, index: usize, out: &mut Effects) {
+        let now = self.now;
+        self.stop_checks_of(index, out);
+        if let Some(peer) = self.peers.get_mut(index)
+            && peer.ladder.is_none()
+        {
+            peer.ladder = Some(Ladder::new(now, fence_delay(peer)));
+        }
+        let Some(peer) = self.peers.get_mut(index) else { return };
+        let Some(ladder) = peer.ladder.as_mut() else { return };
+        let devices = &self.devices;
+        let mut ground = Ground {
+            now,
+            peer: &peer.settings,
+            distrusted: &|device| devices.is_distrusted(device),
+            ops: &mut self.ops,
+            out,
+        };
+        let node = peer.settings.node;
+        match ladder.advance(&mut ground) {
+            Progress::Working => {}
+            Progress::Off(level) => {
+                peer.proof = Some(Proof::from_fence(level));
+                peer.proof_at = now;
+                peer.ladder = None;
+                out.push(Effect::Report(Event::Proven { node, by: ProofKind::Fenced }));
+            }
+            Progress::Exhausted { cause, retry_in, first } => {
+                if first {
+                    out.push(Effect::Report(Event::Frozen { node, cause, retry_in }));
+                }
+                self.freeze(index, out);
+            }
+        }
+    }
+
+    /// The ladder has failed. A peer that is seen to serve is not frozen but isolated: it gets its
+    /// grace anew, and the service goes on.
+    fn freeze(&mut self, index: usize, out: &mut Effects) {
+        let (now, grace) = (self.now, self.settings.isolated_grace);
+        let answers = self.peers.get(index).is_some_and(|peer| self.sees_answers(peer));
+        let Some(peer) = self.peers.get_mut(index) else { return };
+        let node = peer.node();
+        if answers {
+            peer.ladder = None;
+            peer.grace_until = Some(now + grace);
+            self.change_role(Role::Isolated, Cause::FenceFailed(node), out);
+        } else if self.role.get().state() != PeerState::Frozen {
+            self.change_role(Role::Frozen, Cause::FenceFailed(node), out);
+        }
+    }
+
+    /// Asks the heard peers that are not proven to hold nothing, and takes over once all are.
+    fn seek_proofs(&mut self, out: &mut Effects) {
+        if self.peers.iter().all(|peer| self.is_proven(peer)) {
+            self.try_take_over(out);
+            return;
+        }
+        // Whoever has not said anything since it may be believed again is not asked either.
+        let unasked = self
+            .peers
+            .iter()
+            .any(|peer| peer.is_heard() && peer.said.is_some() && !self.is_proven(peer));
+        if unasked && !self.is_bid_usable() {
+            let bid = self.term.max(self.promised).next();
+            self.bid = Some(bid);
+            self.term = bid;
+            self.newest_claim = self.newest_claim.max(bid);
+            self.memory.reserve(bid);
+            self.released = false;
+        }
+    }
+
+    /// A bid counts while nothing higher is known to be held, asked for or granted.
+    fn is_bid_usable(&self) -> bool {
+        self.bid.is_some_and(|bid| bid >= self.term && bid > self.promised)
+    }
+
+    fn try_take_over(&mut self, out: &mut Effects) {
+        let bid = self.bid.filter(|_| self.is_bid_usable());
+        let term = bid.unwrap_or_else(|| self.term.max(self.promised).next());
+        assert!(term > self.promised, "a term that was granted to another is never taken");
+        self.memory.reserve(term);
+        if !self.memory.is_reserved(term, self.now) {
+            return;
+        }
+        let proofs: Vec<Proof> = (0..self.peers.len())
+            .filter_map(|index| {
+                let peer = self.peers.get(index)?;
+                let derived = self.derived_proof(peer);
+                derived.or_else(|| self.peers.get_mut(index)?.proof.take())
+            })
+            .collect();
+        let members = self.peers.iter().map(Peer::node);
+        if let Some(proofs) = Proofs::complete(proofs, members) {
+            self.take_over(proofs, term, out);
+        }
+    }
+
+    /// Answers the asks of heard peers. Whoever promises starts from nothing: its own bid and all
+    /// that was proven to it are dropped, so that no two nodes act on each other's words.
+    fn answer_asks(&mut self, out: &mut Effects) {
+        for index in 0..self.peers.len() {
+            let Some(peer) = self.peers.get(index) else { continue };
+            let Some(said) = peer.said else { continue };
+            if said.ask == Term::NONE || said.ask == peer.granted || !peer.is_heard() {
+                continue;
+            }
+            let answers_us = said.echo_incarnation == self.settings.incarnation;
+            if !answers_us || !self.may_grant(peer, said.ask) {
+                continue;
+            }
+            self.grant(index, said.ask, out);
+        }
+    }
+
+    fn may_grant(&self, asker: &Peer, term: Term) -> bool {
+        if !self.is_passive() || self.is_purging() {
+            return false;
+        }
+        let other_holder =
+            self.peers.iter().any(|peer| peer.node() != asker.node() && peer.is_heard_holding());
+        let fence_under_way = asker.ladder.as_ref().is_some_and(Ladder::is_under_way);
+        let asker_first = self.first_of_the_heard().is_some() || !self.is_eligible();
+        let outbid = self.bid.is_none() || asker_first;
+        term > self.promised && term >= self.term && !other_holder && !fence_under_way && outbid
+    }
+
+    fn grant(&mut self, index: usize, term: Term, out: &mut Effects) {
+        self.promised = term;
+        self.term = self.term.max(term);
+        self.newest_claim = self.newest_claim.max(term);
+        self.memory.reserve(term);
+        self.bid = None;
+        for other in 0..self.peers.len() {
+            self.void_proof(other, out);
+        }
+        if let Some(peer) = self.peers.get_mut(index) {
+            peer.granted = term;
+            let node = peer.node();
+            out.push(Effect::Report(Event::Granted { node, term }));
+        }
+    }
+
+    /// Takes the answer to a ladder's order in; whether it was one.
+    pub(super) fn ladder_reading(
+        &mut self,
+        op: OpId,
+        reading: Result<Power, FenceFault>,
+        out: &mut Effects,
+    ) -> bool {
+        let now = self.now;
+        let devices = &self.devices;
+        for peer in &mut self.peers {
+            let Some(ladder) = peer.ladder.as_mut() else { continue };
+            let mut ground = Ground {
+                now,
+                peer: &peer.settings,
+                distrusted: &|device| devices.is_distrusted(device),
+                ops: &mut self.ops,
+                out,
+            };
+            if let Some(device) = ladder.answer(&mut ground, op, reading) {
+                self.devices.note_fence(device, reading, now);
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// A lost holder is fenced at once. When neither node is known to hold anything, both may be about
+/// to fence each other, and the configured delay settles who is first.
+fn fence_delay(peer: &Peer) -> Duration {
+    let held = peer.last_role.is_some_and(|(state, _)| state.may_hold());
+    if held { Duration::ZERO } else { peer.settings.fence_delay }
+}

@@ -1,0 +1,172 @@
+//! The fence devices of the peers, as last read: known to work before they are needed.
+//!
+//! A check only tells the operator: it never delays or forbids a real attempt, which overtakes it.
+//! One thing it can do: a device that read off while its host went on speaking is watching the
+//! wrong machine, and its off proves nothing until it has read on.
+
+use core::time::Duration;
+
+use super::effect::{Effect, Effects};
+use super::event::Event;
+use super::input::Order;
+use super::node::Node;
+use super::settings::Settings;
+use crate::types::{DeviceId, FenceFault, Instant, NodeId, OpId, Power};
+
+/// How long after an off reading a host may still be heard on a slow path without contradicting it.
+const CONTRADICTION_MARGIN: Duration = Duration::from_secs(1);
+
+/// What is known of one device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Device {
+    pub(super) id: DeviceId,
+    pub(super) node: NodeId,
+    /// Its place on the ladder, counted from 1.
+    pub(super) level: u8,
+    timeout: Duration,
+    /// What it last said, and when.
+    pub(super) last: Option<(Result<Power, FenceFault>, Instant)>,
+    check: Option<OpId>,
+    check_at: Instant,
+    distrusted: bool,
+}
+
+/// All fence devices of all peers.
+#[derive(Debug)]
+pub(super) struct Devices {
+    list: Vec<Device>,
+    interval: Duration,
+}
+
+impl Devices {
+    pub(super) fn new(settings: &Settings, now: Instant) -> Self {
+        let mut list = Vec::new();
+        for peer in &settings.peers {
+            for (index, level) in peer.levels.iter().enumerate() {
+                assert!(!level.devices.is_empty(), "a level without devices would prove anything");
+                list.extend(level.devices.iter().map(|id| Device {
+                    id: *id,
+                    node: peer.node,
+                    level: u8::try_from(index + 1).unwrap_or(u8::MAX),
+                    timeout: level.timeout,
+                    last: None,
+                    check: None,
+                    check_at: now,
+                    distrusted: false,
+                }));
+            }
+        }
+        Self { list, interval: settings.fence_check_interval }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Device> {
+        self.list.iter()
+    }
+
+    pub(super) fn last_reading(&self, id: DeviceId) -> Option<Result<Power, FenceFault>> {
+        self.list.iter().find(|d| d.id == id).and_then(|d| d.last).map(|(reading, _)| reading)
+    }
+
+    /// Whether the device's off is no proof.
+    pub(super) fn is_distrusted(&self, id: DeviceId) -> bool {
+        self.list.iter().any(|device| device.id == id && device.distrusted)
+    }
+
+    /// Takes in what the device said during a fence.
+    pub(super) fn note_fence(
+        &mut self,
+        id: DeviceId,
+        reading: Result<Power, FenceFault>,
+        now: Instant,
+    ) {
+        if let Some(device) = self.list.iter_mut().find(|device| device.id == id) {
+            device.last = Some((reading, now));
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.list.iter().filter(|d| d.check.is_none()).map(|d| d.check_at).min()
+    }
+}
+
+impl Device {
+    /// Whether a failover that needs it would freeze, as far as is known.
+    pub(super) fn is_failing(&self) -> bool {
+        let bad = match self.last {
+            Some((Err(fault), _)) => fault != FenceFault::Cancelled,
+            Some((Ok(Power::Unknown), _)) => true,
+            Some((Ok(Power::On | Power::Off), _)) | None => false,
+        };
+        bad || self.distrusted
+    }
+}
+
+impl Node {
+    /// Begins the checks that are due, and notices contradictions.
+    pub(super) fn check_devices(&mut self, out: &mut Effects) {
+        let (now, interval) = (self.now, self.devices.interval);
+        for device in &mut self.devices.list {
+            let Some(peer) = self.peers.iter().find(|peer| peer.node() == device.node) else {
+                continue;
+            };
+            if let (Some((Ok(Power::Off), at)), Some(heard_at)) = (device.last, peer.heard_at())
+                && heard_at > at + CONTRADICTION_MARGIN
+            {
+                // Heard in another life, it was simply switched on again since.
+                let same_life = peer.heard_since().is_some_and(|since| since <= at);
+                device.distrusted |= same_life;
+                device.last = if same_life { device.last } else { None };
+            }
+            let due = device.check.is_none() && now >= device.check_at;
+            if !due {
+                continue;
+            }
+            device.check_at = now + interval;
+            if peer.ladder.is_some() {
+                continue;
+            }
+            let op = self.ops.next();
+            device.check = Some(op);
+            out.push(Effect::Power {
+                op,
+                device: device.id,
+                order: Order::Check,
+                timeout: device.timeout,
+            });
+        }
+    }
+
+    /// A real attempt begins: the checks of that peer's devices give way.
+    pub(super) fn stop_checks_of(&mut self, index: usize, out: &mut Effects) {
+        let Some(node) = self.peers.get(index).map(super::peer::Peer::node) else { return };
+        let devices = self.devices.list.iter_mut().filter(|device| device.node == node);
+        for device in devices {
+            if let Some(op) = device.check.take() {
+                out.push(Effect::Cancel { op });
+            }
+        }
+    }
+
+    /// Takes the answer to a check in; whether it was one.
+    pub(super) fn check_reading(
+        &mut self,
+        op: OpId,
+        reading: Result<Power, FenceFault>,
+        out: &mut Effects,
+    ) -> bool {
+        let (now, interval) = (self.now, self.devices.interval);
+        let device = self.devices.list.iter_mut().find(|device| device.check == Some(op));
+        let Some(device) = device else { return false };
+        device.check = None;
+        device.check_at = now + interval;
+        let news = device.last.map(|(last, _)| last) != Some(reading);
+        device.last = Some((reading, now));
+        if reading == Ok(Power::On) {
+            device.distrusted = false;
+        }
+        if news {
+            out.push(Effect::Report(Event::FenceDevice { device: device.id, reading }));
+        }
+        true
+    }
+}

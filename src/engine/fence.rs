@@ -1,0 +1,410 @@
+//! The fence ladder of one peer: levels in order, commands, readings, and when to try again.
+//!
+//! ```text
+//!   delay ──► level 1 ──────► level 2 ──► … ──► rest (frozen) ──► level 1
+//!                │ all devices read off            back-off, for ever
+//!                ▼
+//!              proof
+//!
+//!   one device:  off command ──► reading ──► off
+//!                    │ fault        │ on: read again until the level's time is over
+//!                    ▼              ▼
+//!                  failed         failed
+//! ```
+//!
+//! A command's success is never taken for off: only a reading after the command is. An "already
+//! off" that a device treats as an error is no failure, since it is read all the same.
+
+use core::time::Duration;
+
+use super::effect::{Effect, Effects};
+use super::event::{Event, FrozenCause};
+use super::input::Order;
+use super::settings::{Level, PeerSettings};
+use crate::types::{DeviceId, FenceFault, Instant, NodeId, OpId, Power};
+
+/// The first rest between two climbs of the ladder.
+pub(super) const REST_MIN: Duration = Duration::from_millis(500);
+/// The longest rest: each is twice the one before, up to this.
+pub(super) const REST_MAX: Duration = Duration::from_secs(5);
+/// The first pause between two readings of one device; each is twice the one before.
+const READ_PAUSE_MIN: Duration = Duration::from_millis(20);
+/// The longest pause between two readings of one device.
+const READ_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// How much longer than its level's timeout the engine waits for an answer of the shell, so that
+/// the shell's own verdict, which knows the reason, comes first.
+const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+
+/// Evidence that all devices of one level read off after they were told to cut the power.
+#[derive(Debug)]
+pub(super) struct LevelOff {
+    node: NodeId,
+}
+
+impl LevelOff {
+    pub(super) fn node(&self) -> NodeId {
+        self.node
+    }
+}
+
+/// The operations of the engine, numbered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Ops {
+    last: u64,
+}
+
+impl Ops {
+    pub(super) fn next(&mut self) -> OpId {
+        self.last += 1;
+        OpId(self.last)
+    }
+}
+
+/// The fence ladder of one peer, in use.
+#[derive(Debug)]
+pub(super) struct Ladder {
+    stage: Stage,
+    /// How many times all levels have failed.
+    rounds: u32,
+    /// Why the last level failed of those that were tried.
+    cause: Option<FrozenCause>,
+    /// Why each level failed when it last did: what repeats itself is told once.
+    told: Vec<Option<FrozenCause>>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Delay { until: Instant },
+    Level { index: usize, tries: Vec<Try>, deadline: Instant },
+    Rest { until: Instant },
+    Over,
+}
+
+/// One device of a level.
+#[derive(Debug)]
+struct Try {
+    device: DeviceId,
+    step: Step,
+    /// How the command ended, if it has.
+    command: Option<Result<(), FenceFault>>,
+    /// What the device last said after the command.
+    reading: Option<Result<Power, FenceFault>>,
+    pause: Duration,
+    /// Whether its answers are told: those of the first round are.
+    loud: bool,
+}
+
+#[derive(Debug)]
+enum Step {
+    Commanding { op: OpId },
+    Reading { op: OpId },
+    Pausing { until: Instant },
+    Off,
+    Failed,
+}
+
+/// Where a ladder stands after it was advanced.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// Waiting for a delay, an answer or a rest.
+    Working,
+    /// A level has just proved the power off.
+    Off(LevelOff),
+    /// The last level has just failed: frozen.
+    Exhausted {
+        /// Why.
+        cause: FrozenCause,
+        /// Until the next round.
+        retry_in: Duration,
+        /// Whether it is the first round.
+        first: bool,
+    },
+}
+
+/// What a ladder needs from around it.
+pub(super) struct Ground<'a> {
+    pub(super) now: Instant,
+    pub(super) peer: &'a PeerSettings,
+    /// The devices whose readings contradicted what was known: their off proves nothing.
+    pub(super) distrusted: &'a dyn Fn(DeviceId) -> bool,
+    pub(super) ops: &'a mut Ops,
+    pub(super) out: &'a mut Effects,
+}
+
+impl Ladder {
+    /// A ladder that is climbed after `delay`.
+    pub(super) fn new(now: Instant, delay: Duration) -> Self {
+        Self {
+            stage: Stage::Delay { until: now + delay },
+            rounds: 0,
+            cause: None,
+            told: Vec::new(),
+        }
+    }
+
+    /// Why the last round failed; nothing while the first is under way.
+    pub(super) fn frozen_cause(&self) -> Option<FrozenCause> {
+        if self.rounds > 0 { self.cause } else { None }
+    }
+
+    /// Whether a command may have reached a device and has no verdict yet.
+    pub(super) fn is_under_way(&self) -> bool {
+        match self.stage {
+            Stage::Level { .. } => true,
+            Stage::Delay { .. } | Stage::Rest { .. } | Stage::Over => false,
+        }
+    }
+
+    /// When it wants to be advanced next.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Delay { until } | Stage::Rest { until } => Some(*until),
+            Stage::Level { tries, deadline, .. } => {
+                let pauses = tries.iter().filter_map(|t| match t.step {
+                    Step::Pausing { until } => Some(until),
+                    Step::Commanding { .. } | Step::Reading { .. } | Step::Off | Step::Failed => {
+                        None
+                    }
+                });
+                Some(pauses.min().map_or(*deadline, |until| until.min(*deadline)))
+            }
+            Stage::Over => None,
+        }
+    }
+
+    /// Takes a device's answer in; the device, if it was one of this ladder's.
+    pub(super) fn answer(
+        &mut self,
+        ground: &mut Ground<'_>,
+        op: OpId,
+        reading: Result<Power, FenceFault>,
+    ) -> Option<DeviceId> {
+        let Stage::Level { tries, deadline, .. } = &mut self.stage else { return None };
+        let left = deadline.since(ground.now);
+        for attempt in tries {
+            match attempt.step {
+                Step::Commanding { op: ours } if ours == op => {
+                    attempt.note_command(ground, reading, left);
+                    return Some(attempt.device);
+                }
+                Step::Reading { op: ours } if ours == op => {
+                    attempt.note_reading(ground, reading);
+                    return Some(attempt.device);
+                }
+                Step::Commanding { .. }
+                | Step::Reading { .. }
+                | Step::Pausing { .. }
+                | Step::Off
+                | Step::Failed => {}
+            }
+        }
+        None
+    }
+
+    /// Goes as far as it can at this moment.
+    pub(super) fn advance(&mut self, ground: &mut Ground<'_>) -> Progress {
+        match &mut self.stage {
+            Stage::Over => Progress::Working,
+            Stage::Delay { until } | Stage::Rest { until } => {
+                if ground.now < *until {
+                    Progress::Working
+                } else {
+                    self.begin_level(ground, 0)
+                }
+            }
+            Stage::Level { index, tries, deadline } => {
+                let (index, over) = (*index, ground.now >= *deadline);
+                let left = deadline.since(ground.now);
+                for attempt in tries.iter_mut() {
+                    attempt.advance(ground, left, over);
+                }
+                if tries.iter().all(|t| matches!(t.step, Step::Off)) {
+                    self.stage = Stage::Over;
+                    return Progress::Off(LevelOff { node: ground.peer.node });
+                }
+                let failed = tries.iter().find(|t| matches!(t.step, Step::Failed));
+                let Some((device, cause)) = failed.map(|t| (t.device, t.cause())) else {
+                    return Progress::Working;
+                };
+                self.give_up_level(ground, index, device, cause);
+                self.begin_level(ground, index + 1)
+            }
+        }
+    }
+
+    /// Gives up every answer that is still open.
+    pub(super) fn cancel(&mut self, out: &mut Effects) {
+        if let Stage::Level { tries, .. } = &self.stage {
+            for attempt in tries {
+                attempt.cancel(out);
+            }
+        }
+        self.stage = Stage::Over;
+    }
+
+    fn give_up_level(
+        &mut self,
+        ground: &mut Ground<'_>,
+        index: usize,
+        device: DeviceId,
+        cause: FrozenCause,
+    ) {
+        self.cancel(ground.out);
+        self.cause = Some(cause);
+        self.told.resize(self.told.len().max(index + 1), None);
+        let told = self.told.get_mut(index).and_then(|told| told.replace(cause));
+        if told != Some(cause) {
+            ground.out.push(Effect::Report(Event::FenceLevelFailed {
+                node: ground.peer.node,
+                level: level_number(index),
+                device,
+                cause,
+            }));
+        }
+    }
+
+    fn begin_level(&mut self, ground: &mut Ground<'_>, index: usize) -> Progress {
+        let Some(level) = ground.peer.levels.get(index) else { return self.rest(ground) };
+        if self.rounds == 0 {
+            ground.out.push(Effect::Report(Event::FenceLevel {
+                node: ground.peer.node,
+                level: level_number(index),
+            }));
+        }
+        let loud = self.rounds == 0;
+        let tries =
+            level.devices.iter().map(|device| Try::begin(ground, *device, level, loud)).collect();
+        let deadline = ground.now + level.timeout + ANSWER_MARGIN;
+        self.stage = Stage::Level { index, tries, deadline };
+        Progress::Working
+    }
+
+    fn rest(&mut self, ground: &Ground<'_>) -> Progress {
+        let cause = self.cause.unwrap_or(FrozenCause::NoDevice);
+        let doublings = self.rounds.min(8);
+        let retry_in = REST_MIN.saturating_mul(1 << doublings).min(REST_MAX);
+        self.rounds = self.rounds.saturating_add(1);
+        self.cause = Some(cause);
+        self.stage = Stage::Rest { until: ground.now + retry_in };
+        Progress::Exhausted { cause, retry_in, first: self.rounds == 1 }
+    }
+}
+
+impl Try {
+    fn begin(ground: &mut Ground<'_>, device: DeviceId, level: &Level, loud: bool) -> Self {
+        let op = ground.order(device, Order::Off, level.timeout);
+        Self {
+            device,
+            step: Step::Commanding { op },
+            command: None,
+            reading: None,
+            pause: READ_PAUSE_MIN,
+            loud,
+        }
+    }
+
+    fn note_command(
+        &mut self,
+        ground: &mut Ground<'_>,
+        reading: Result<Power, FenceFault>,
+        left: Duration,
+    ) {
+        self.command = Some(reading.map(|_acknowledged| ()));
+        self.step = match reading {
+            Err(FenceFault::Unreachable | FenceFault::Credentials | FenceFault::Cancelled) => {
+                self.report(ground, reading);
+                Step::Failed
+            }
+            Ok(_)
+            | Err(
+                FenceFault::Privilege
+                | FenceFault::Refused
+                | FenceFault::Garbled
+                | FenceFault::Timeout
+                | FenceFault::AgentFailed,
+            ) => Step::Reading { op: ground.order(self.device, Order::Read, left) },
+        };
+    }
+
+    fn note_reading(&mut self, ground: &mut Ground<'_>, reading: Result<Power, FenceFault>) {
+        let trusted = !(ground.distrusted)(self.device);
+        let news = self.reading != Some(reading);
+        self.reading = Some(reading);
+        self.step = match (reading, self.command) {
+            (Ok(Power::Off), _) if trusted => Step::Off,
+            // What was refused will not come true by waiting.
+            (_, Some(Err(_))) => Step::Failed,
+            (Ok(_) | Err(_), _) => {
+                let until = ground.now + self.pause;
+                self.pause = self.pause.saturating_mul(2).min(READ_PAUSE_MAX);
+                Step::Pausing { until }
+            }
+        };
+        if news {
+            self.report(ground, reading);
+        }
+    }
+
+    fn advance(&mut self, ground: &mut Ground<'_>, left: Duration, over: bool) {
+        match self.step {
+            Step::Off | Step::Failed => {}
+            Step::Commanding { .. } | Step::Reading { .. } | Step::Pausing { .. } if over => {
+                self.cancel(ground.out);
+                self.step = Step::Failed;
+            }
+            Step::Pausing { until } if ground.now >= until => {
+                self.step = Step::Reading { op: ground.order(self.device, Order::Read, left) };
+            }
+            Step::Commanding { .. } | Step::Reading { .. } | Step::Pausing { .. } => {}
+        }
+    }
+
+    fn cancel(&self, out: &mut Effects) {
+        match self.step {
+            Step::Commanding { op } | Step::Reading { op } => out.push(Effect::Cancel { op }),
+            Step::Pausing { .. } | Step::Off | Step::Failed => {}
+        }
+    }
+
+    /// Why this device did not report off.
+    fn cause(&self) -> FrozenCause {
+        match (self.command, self.reading) {
+            (None, _) => FrozenCause::Failed(FenceFault::Timeout),
+            (Some(Err(fault)), _) => fault_cause(fault),
+            (Some(Ok(())), Some(Ok(Power::On))) => FrozenCause::StaysOn,
+            (Some(Ok(())), Some(Ok(Power::Off | Power::Unknown)) | None) => FrozenCause::Unclear,
+            (Some(Ok(())), Some(Err(fault))) => fault_cause(fault),
+        }
+    }
+
+    fn report(&self, ground: &mut Ground<'_>, reading: Result<Power, FenceFault>) {
+        if self.loud {
+            ground.out.push(Effect::Report(Event::FenceDevice { device: self.device, reading }));
+        }
+    }
+}
+
+impl Ground<'_> {
+    fn order(&mut self, device: DeviceId, order: Order, timeout: Duration) -> OpId {
+        let op = self.ops.next();
+        self.out.push(Effect::Power { op, device, order, timeout });
+        op
+    }
+}
+
+fn fault_cause(fault: FenceFault) -> FrozenCause {
+    match fault {
+        FenceFault::Unreachable => FrozenCause::Unreachable,
+        FenceFault::Credentials | FenceFault::Privilege | FenceFault::Refused => {
+            FrozenCause::Refuses(fault)
+        }
+        FenceFault::Garbled
+        | FenceFault::Timeout
+        | FenceFault::AgentFailed
+        | FenceFault::Cancelled => FrozenCause::Failed(fault),
+    }
+}
+
+fn level_number(index: usize) -> u8 {
+    u8::try_from(index + 1).unwrap_or(u8::MAX)
+}

@@ -1,0 +1,76 @@
+//! What is worse than it should be while the service goes on; told once when it begins and ends.
+
+use super::effect::{Effect, Effects};
+use super::event::{Degradation, Event};
+use super::node::Node;
+use super::peer::Presence;
+use super::settings::Settings;
+use crate::types::{Instant, PeerState};
+
+/// All that can be degraded, and since when it is.
+#[derive(Debug)]
+pub(super) struct Health {
+    list: Vec<(Degradation, Option<Instant>)>,
+}
+
+impl Health {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let mut list = vec![Degradation::Record, Degradation::Mark, Degradation::PathBad];
+        for peer in &settings.peers {
+            list.push(Degradation::PeerMissing(peer.node));
+            list.push(Degradation::ConfigDiffers(peer.node));
+            let devices = peer.levels.iter().flat_map(|level| &level.devices);
+            list.extend(devices.map(|id| Degradation::FenceDevice(*id)));
+        }
+        Self { list: list.into_iter().map(|what| (what, None)).collect() }
+    }
+
+    /// What is degraded now, and since when.
+    pub(super) fn degraded(&self) -> impl Iterator<Item = (Degradation, Instant)> + '_ {
+        self.list.iter().filter_map(|(what, since)| since.map(|since| (*what, since)))
+    }
+}
+
+impl Node {
+    /// Tells what has become worse or better since the last step.
+    pub(super) fn report_health(&mut self, out: &mut Effects) {
+        let now = self.now;
+        for index in 0..self.health.list.len() {
+            let Some((what, since)) = self.health.list.get(index).copied() else { continue };
+            let on = self.is_degraded(what);
+            if on == since.is_some() {
+                continue;
+            }
+            if let Some((_, since)) = self.health.list.get_mut(index) {
+                *since = on.then_some(now);
+            }
+            out.push(Effect::Report(Event::Degraded { what, on }));
+        }
+    }
+
+    fn is_degraded(&self, what: Degradation) -> bool {
+        match what {
+            Degradation::Record => self.memory.is_failing(self.now),
+            Degradation::Mark => self.holding.mark_failed,
+            Degradation::PathBad => {
+                let listening_over = self.now > self.started;
+                listening_over && !self.path.is_good_against(u8::MAX)
+            }
+            Degradation::PeerMissing(node) => {
+                self.state() == PeerState::Active
+                    && self.peers.iter().any(|peer| {
+                        let stopped = peer.said.is_some_and(|s| s.state == PeerState::Stopped);
+                        peer.node() == node && (peer.presence == Presence::Lost || stopped)
+                    })
+            }
+            Degradation::ConfigDiffers(node) => self.peers.iter().any(|peer| {
+                let differs =
+                    peer.said.is_some_and(|s| s.config_digest != self.settings.config_digest);
+                peer.node() == node && peer.is_heard() && differs
+            }),
+            Degradation::FenceDevice(id) => {
+                self.devices.iter().any(|device| device.id == id && device.is_failing())
+            }
+        }
+    }
+}

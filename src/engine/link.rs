@@ -1,0 +1,181 @@
+//! One heartbeat path to one peer: what was heard on it, when, and whether ours arrive.
+//!
+//! ```text
+//!            heard            older than warntime      older than deadtime
+//!   quiet ──────────► up ──────────────────────► late ────────────────────► down
+//!     │ deadtime      ▲ │ the peer does not hear us │ heard                  │ heard
+//!     ▼               │ ▼                           ▼                        ▼
+//!    down           one-way                         up ◄─────────────────────┘
+//! ```
+
+use core::time::Duration;
+
+use super::event::LinkState;
+use super::freshness::{Freshness, ReplayWindow};
+use super::settings::LinkSettings;
+use crate::types::{Hears, Heartbeat, Instant, Seq, Session};
+
+/// What an answer needs to say about the last heartbeat on this link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Echo {
+    /// The peer's `sent`.
+    pub(super) sent: u64,
+    /// When it was received.
+    pub(super) at: Instant,
+    /// The session the peer told.
+    pub(super) session: Session,
+}
+
+/// One path to one peer.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    settings: LinkSettings,
+    state: LinkState,
+    window: ReplayWindow,
+    /// When the peer was last heard here, or would have been if the loop had not stalled.
+    heard_at: Option<Instant>,
+    echo: Option<Echo>,
+    /// Since when the peer says that it does not hear us here.
+    unheard_since: Option<Instant>,
+    rtt: Option<Duration>,
+    /// When the next heartbeat is due on this link.
+    pub(super) send_at: Instant,
+    /// Counts for the status.
+    pub(super) heard_count: u64,
+}
+
+impl Link {
+    pub(super) fn new(settings: LinkSettings, now: Instant) -> Self {
+        Self {
+            settings,
+            state: LinkState::Quiet,
+            window: ReplayWindow::default(),
+            heard_at: None,
+            echo: None,
+            unheard_since: None,
+            rtt: None,
+            send_at: now,
+            heard_count: 0,
+        }
+    }
+
+    pub(super) fn settings(&self) -> &LinkSettings {
+        &self.settings
+    }
+
+    pub(super) fn state(&self) -> LinkState {
+        self.state
+    }
+
+    pub(super) fn heard_at(&self) -> Option<Instant> {
+        self.heard_at
+    }
+
+    pub(super) fn echo(&self) -> Option<Echo> {
+        self.echo
+    }
+
+    pub(super) fn rtt(&self) -> Option<Duration> {
+        self.rtt
+    }
+
+    /// Another incarnation of the peer begins: its numbers and its clock are new.
+    pub(super) fn reset(&mut self) {
+        self.window = ReplayWindow::default();
+        self.echo = None;
+        self.unheard_since = None;
+        self.rtt = None;
+    }
+
+    /// Whether `seq` is new on this link; remembered if so.
+    pub(super) fn admit(&mut self, seq: Seq) -> Freshness {
+        self.window.admit(seq)
+    }
+
+    /// Takes in an accepted heartbeat that the kernel received at `at`.
+    pub(super) fn hear(&mut self, heartbeat: &Heartbeat, at: Instant) {
+        self.heard_count = self.heard_count.saturating_add(1);
+        self.heard_at = Some(self.heard_at.map_or(at, |before| before.max(at)));
+        self.echo = Some(Echo { sent: heartbeat.sent, at, session: heartbeat.session });
+        if heartbeat.echo_sent != 0 {
+            let sent = Instant::from_nanos(heartbeat.echo_sent);
+            self.rtt =
+                Some(at.since(sent).saturating_sub(Duration::from_nanos(heartbeat.echo_held)));
+        }
+    }
+
+    /// Takes in what the peer last said of its hearing on this link.
+    pub(super) fn note_hearing(&mut self, hears: Hears, now: Instant) {
+        match hears {
+            Hears::Peer => self.unheard_since = None,
+            Hears::Nothing | Hears::NoLink => {
+                self.unheard_since.get_or_insert(now);
+            }
+        }
+    }
+
+    /// What this node tells the peer of its hearing here.
+    pub(super) fn hears(&self) -> Hears {
+        match self.state {
+            LinkState::Up | LinkState::Late | LinkState::OneWay => Hears::Peer,
+            LinkState::Quiet | LinkState::Down => Hears::Nothing,
+        }
+    }
+
+    /// Own lateness is not the peer's silence: what was heard ages as if the stall had not been.
+    /// After a stall as long as the deadtime, the silence is counted anew from `now`.
+    pub(super) fn forgive(&mut self, late_by: Duration, now: Instant) {
+        if let Some(heard_at) = self.heard_at.as_mut() {
+            let forgiven =
+                if late_by >= self.settings.deadtime { now } else { *heard_at + late_by };
+            *heard_at = forgiven.min(now).max(*heard_at);
+        }
+    }
+
+    /// When the peer's silence here reaches the deadtime; nothing if it was never heard.
+    pub(super) fn dead_at(&self) -> Option<Instant> {
+        self.heard_at.map(|at| at + self.settings.deadtime)
+    }
+
+    /// When the peer's silence here reaches the warntime; nothing if it was never heard.
+    pub(super) fn late_at(&self) -> Option<Instant> {
+        self.heard_at.map(|at| at + self.settings.warntime)
+    }
+
+    /// Judges the link at `now`; `started` is when the listening began. The new state if it changed.
+    pub(super) fn judge(&mut self, now: Instant, started: Instant) -> Option<LinkState> {
+        let state = match (self.dead_at(), self.late_at()) {
+            (Some(dead_at), _) if now >= dead_at => LinkState::Down,
+            (_, Some(late_at)) if now >= late_at => LinkState::Late,
+            (Some(_), _) if self.is_one_way(now) => LinkState::OneWay,
+            (Some(_), _) => LinkState::Up,
+            (None, _) if now >= started + self.settings.deadtime => LinkState::Down,
+            (None, _) => LinkState::Quiet,
+        };
+        let changed = state != self.state;
+        self.state = state;
+        changed.then_some(state)
+    }
+
+    /// The next moment at which [`Link::judge`] may come to another result.
+    pub(super) fn judge_at(&self, started: Instant) -> Option<Instant> {
+        match self.state {
+            LinkState::Quiet => Some(started + self.settings.deadtime),
+            LinkState::Up | LinkState::OneWay => {
+                let one_way_at = match self.state {
+                    LinkState::Up => self.unheard_since.map(|at| at + self.settings.deadtime),
+                    LinkState::OneWay | LinkState::Quiet | LinkState::Late | LinkState::Down => {
+                        None
+                    }
+                };
+                [self.late_at(), one_way_at].into_iter().flatten().min()
+            }
+            LinkState::Late => self.dead_at(),
+            LinkState::Down => None,
+        }
+    }
+
+    fn is_one_way(&self, now: Instant) -> bool {
+        self.unheard_since.is_some_and(|at| now >= at + self.settings.deadtime)
+    }
+}

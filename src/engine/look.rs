@@ -1,0 +1,118 @@
+//! Looking before shooting: do the lost peer's VIPs still answer on the service networks?
+//!
+//! Begun as soon as a heartbeat is late, so that the verdict is there when the peer is lost.
+
+use core::time::Duration;
+
+use super::settings::LinkSettings;
+use crate::types::Instant;
+
+/// How many rounds of probes must go unanswered before the VIPs count as silent.
+pub(super) const ROUNDS: u32 = 3;
+/// The shortest and the longest time between two rounds.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+
+/// What the service networks say of a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    /// Too few rounds yet.
+    Pending,
+    /// Its VIPs answered within the last rounds.
+    Answers,
+    /// No VIP answered for as many rounds as it takes.
+    Silent,
+}
+
+/// A look under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Look {
+    started: Instant,
+    rounds: u32,
+    next_round: Instant,
+    pause: Duration,
+}
+
+impl Look {
+    /// A look whose first round is due at once. The rounds fit between the warntime and the
+    /// deadtime of the slowest link.
+    pub(super) fn new<'a>(now: Instant, links: impl Iterator<Item = &'a LinkSettings>) -> Self {
+        let room = links.map(|link| link.deadtime.saturating_sub(link.warntime)).max();
+        let pause = (room.unwrap_or(PAUSE_MAX) / ROUNDS).clamp(PAUSE_MIN, PAUSE_MAX);
+        Self { started: now, rounds: 0, next_round: now, pause }
+    }
+
+    /// When the next round is due.
+    pub(super) fn next_deadline(&self) -> Instant {
+        self.next_round
+    }
+
+    /// Whether a round is due; counts it if so.
+    pub(super) fn begin_round(&mut self, now: Instant) -> bool {
+        let due = now >= self.next_round;
+        if due {
+            self.rounds = self.rounds.saturating_add(1);
+            self.next_round = now + self.pause;
+        }
+        due
+    }
+
+    /// The verdict on a peer that last answered at `answered_at`.
+    pub(super) fn verdict(&self, now: Instant, answered_at: Option<Instant>) -> Verdict {
+        let window = self.pause * (ROUNDS + 1);
+        let answered = answered_at.is_some_and(|at| at >= self.started && now < at + window);
+        if answered {
+            Verdict::Answers
+        } else if self.rounds > ROUNDS || (self.rounds == ROUNDS && now >= self.next_round) {
+            Verdict::Silent
+        } else {
+            Verdict::Pending
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::LinkId;
+
+    fn look() -> Look {
+        let link = LinkSettings {
+            id: LinkId(0),
+            keepalive: Duration::from_millis(10),
+            warntime: Duration::from_millis(30),
+            deadtime: Duration::from_millis(60),
+        };
+        Look::new(Instant::from_millis(100), [link].iter())
+    }
+
+    #[test]
+    fn three_unanswered_rounds_between_warntime_and_deadtime_are_silence() {
+        let mut look = look();
+        for ms in [100, 110, 120] {
+            let now = Instant::from_millis(ms);
+            assert!(look.begin_round(now), "a round is due at {ms}");
+            assert!(!look.begin_round(now), "only one at a time");
+            assert_eq!(look.verdict(now, None), Verdict::Pending, "at {ms}");
+        }
+        assert_eq!(look.verdict(Instant::from_millis(130), None), Verdict::Silent);
+    }
+
+    #[test]
+    fn an_answer_counts_until_as_many_rounds_have_gone_unanswered() {
+        let mut look = look();
+        for ms in [100, 110, 120, 130] {
+            look.begin_round(Instant::from_millis(ms));
+        }
+        let answered = Some(Instant::from_millis(121));
+        assert_eq!(look.verdict(Instant::from_millis(130), answered), Verdict::Answers);
+        assert_eq!(look.verdict(Instant::from_millis(162), answered), Verdict::Silent);
+    }
+
+    #[test]
+    fn an_answer_from_before_the_look_does_not_count() {
+        let look = look();
+        let early = Some(Instant::from_millis(99));
+        assert_eq!(look.verdict(Instant::from_millis(100), early), Verdict::Pending);
+    }
+}

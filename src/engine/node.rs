@@ -1,0 +1,399 @@
+//! One node: its state, and the one way in.
+//!
+//! [`Node::step`] takes one input in, then lets everything that follows from it happen, in a fixed
+//! order: record the fact, run what time has brought (only for a [`Input::Tick`]: silence is judged
+//! after the sockets are drained), decide, tell. The parts live in their own files; this one holds
+//! them together and decides nothing.
+
+use super::devices::Devices;
+use super::effect::{Effect, Effects};
+use super::event::{Cause, Event, Life, Refusal};
+use super::fence::Ops;
+use super::health::Health;
+use super::input::{Input, Outcome};
+use super::look::Look;
+use super::memory::Memory;
+use super::path::Path;
+use super::peer::{Hearing, Peer};
+use super::role::{Purge, Role, RoleCell};
+use super::settings::{Record, Remembered, Settings};
+use super::speech::Told;
+use crate::types::{Heartbeat, Instant, LinkId, OpId, PeerState, Seq, Term};
+use core::time::Duration;
+
+/// How often one kind of refused heartbeat is told.
+const REFUSAL_TOLD_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The deciding part of one node.
+#[derive(Debug)]
+pub struct Node {
+    pub(super) settings: Settings,
+    /// The latest time that came in; never goes back.
+    pub(super) now: Instant,
+    pub(super) started: Instant,
+    /// When a peer that was never heard counts as lost. Moves with our own stalls.
+    pub(super) initdead_until: Instant,
+    pub(super) role: RoleCell,
+    pub(super) peers: Vec<Peer>,
+    /// The highest term this node knows of, reserved ones included; told to the peers.
+    pub(super) term: Term,
+    /// The highest term known to have been held, asked for or granted: a release of an older one
+    /// is a word from before a later takeover.
+    pub(super) newest_claim: Term,
+    /// The highest term granted to anybody: nothing up to it is taken by this node.
+    pub(super) promised: Term,
+    /// The term that this node asks its peers' grants for.
+    pub(super) bid: Option<Term>,
+    /// Whether this node gave up what it held in this life and has not asked for it since.
+    pub(super) released: bool,
+    /// Whether the end was asked for.
+    pub(super) stopping: bool,
+    pub(super) path: Path,
+    pub(super) look: Option<Look>,
+    pub(super) memory: Memory,
+    pub(super) devices: Devices,
+    pub(super) health: Health,
+    pub(super) holding: super::holder::Holding,
+    pub(super) ops: Ops,
+    pub(super) seq: Seq,
+    pub(super) last_told: Vec<Told>,
+    refused: [Refused; Refusal::ALL.len()],
+    late_answers: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Refused {
+    count: u64,
+    told_at: Option<Instant>,
+}
+
+impl Node {
+    /// A node that has just been started. Its first input is [`Input::Start`].
+    pub fn new(settings: Settings, now: Instant) -> Self {
+        let peers: Vec<Peer> = settings
+            .peers
+            .iter()
+            .map(|peer| Peer::new(peer.clone(), &settings.links, now))
+            .collect();
+        let devices = Devices::new(&settings, now);
+        Self {
+            now,
+            started: now,
+            initdead_until: now + settings.initdead,
+            role: RoleCell::new(now),
+            last_told: vec![Told::default(); peers.len()],
+            health: Health::new(&settings),
+            peers,
+            term: Term::NONE,
+            newest_claim: Term::NONE,
+            promised: Term::NONE,
+            bid: None,
+            released: false,
+            stopping: false,
+            path: Path::new(settings.nics),
+            look: None,
+            memory: Memory::new(Record::default()),
+            devices,
+            holding: super::holder::Holding::default(),
+            ops: Ops::default(),
+            seq: Seq::default(),
+            refused: [Refused::default(); Refusal::ALL.len()],
+            late_answers: 0,
+            settings,
+        }
+    }
+
+    /// Takes one input in at `now` and adds what has to be done to `out`. Time that goes back is
+    /// held at the latest that was seen.
+    pub fn step(&mut self, now: Instant, input: Input, out: &mut Effects) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Start(remembered) => self.start(remembered, out),
+            Input::Tick => self.tick(out),
+            Input::Stalled { late_by } => self.note_stall(late_by, out),
+            Input::Heard { link, at, heartbeat } => self.hear(link, at, &heartbeat, out),
+            Input::Carrier { nic, up } => {
+                if let Some(good) = self.path.note_carrier(nic, up) {
+                    self.note_nic(nic, good, out);
+                }
+            }
+            Input::Reach { nic, up } => {
+                if let Some(good) = self.path.note_reach(nic, up) {
+                    self.note_nic(nic, good, out);
+                }
+            }
+            Input::Claim { vip, mac, at } => self.note_claim(vip, mac, at, out),
+            Input::VipGone { vip } => self.note_vip_gone(vip, out),
+            Input::Done { op, outcome } => self.note_done(op, &outcome, out),
+            Input::Reading { op, reading } => self.note_reading(op, reading, out),
+            Input::ConfirmOff { request, node, force } => {
+                self.confirm_off(request, node, force, out);
+            }
+            Input::Stop => self.stopping = true,
+        }
+        self.decide(out);
+        self.memory.write(self.now, &mut self.ops, out);
+        self.report_health(out);
+        self.speak(out);
+    }
+
+    /// When [`Input::Tick`] is wanted next. Never at or before the time of the last tick.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        let mut note = |at: Option<Instant>| {
+            if let Some(at) = at {
+                next = Some(next.map_or(at, |n| n.min(at)));
+            }
+        };
+        for peer in &self.peers {
+            note(peer.judge_at(self.started, self.initdead_until));
+            note(peer.links.iter().map(|link| link.send_at).min());
+            let ladder = peer.ladder.as_ref().and_then(super::fence::Ladder::next_deadline);
+            note(ladder.filter(|at| *at > self.now));
+            if self.role.get().state() == PeerState::Isolated {
+                note(peer.grace_until);
+            }
+        }
+        note(self.look.map(|look| look.next_deadline()));
+        note(self.memory.next_deadline(self.now));
+        note(self.devices.next_deadline());
+        note(self.role_deadline());
+        next.map(|at| at.max(Instant::from_nanos(self.now.as_nanos().saturating_add(1))))
+    }
+
+    /// The role's state, as it is told to the peers.
+    pub fn state(&self) -> PeerState {
+        self.role.get().state()
+    }
+
+    /// How many answers came for operations that nobody waits for any more.
+    pub fn late_answers(&self) -> u64 {
+        self.late_answers
+    }
+
+    /// How many authentic heartbeats were refused for `reason`.
+    pub fn refused(&self, reason: Refusal) -> u64 {
+        let index = Refusal::ALL.iter().position(|r| *r == reason);
+        index.and_then(|index| self.refused.get(index)).map_or(0, |refused| refused.count)
+    }
+
+    fn start(&mut self, remembered: Remembered, out: &mut Effects) {
+        let mark = remembered.mark;
+        let mut record = remembered.record;
+        let held = mark.filter(|mark| mark.holding && mark.boot == self.settings.boot);
+        if let Some(mark) = mark {
+            record.term = record.term.max(mark.term);
+        }
+        self.memory = Memory::new(record);
+        self.term = record.term.max(record.held_term);
+        self.newest_claim = record.held_term;
+        match held {
+            Some(mark) => self.adopt(mark, out),
+            None if remembered.leftovers => self.purge(out),
+            None => {}
+        }
+    }
+
+    fn tick(&mut self, out: &mut Effects) {
+        for peer in &mut self.peers {
+            peer.judge(self.now, self.started, self.initdead_until, out);
+        }
+        self.check_devices(out);
+        self.tick_role(out);
+    }
+
+    /// Own lateness is nobody's silence; after a gap as long as a deadtime, nothing that was
+    /// believed of the peers is believed any more.
+    fn note_stall(&mut self, late_by: Duration, out: &mut Effects) {
+        out.push(Effect::Report(Event::Stalled { late_by }));
+        let deadtime = self.deadtime_min();
+        self.initdead_until =
+            (self.initdead_until + late_by).min(self.now + self.settings.initdead);
+        self.look = None;
+        for peer in &mut self.peers {
+            peer.forgive(late_by, self.now);
+        }
+        if late_by < deadtime {
+            return;
+        }
+        self.bid = None;
+        for index in 0..self.peers.len() {
+            self.void_proof(index, out);
+            if let Some(peer) = self.peers.get_mut(index) {
+                peer.distrust();
+            }
+        }
+        self.doubt_holding(out);
+    }
+
+    /// The shortest deadtime of any link: as long as this, a stall may have had consequences.
+    pub(super) fn deadtime_min(&self) -> Duration {
+        self.settings.links.iter().map(|link| link.deadtime).min().unwrap_or(Duration::ZERO)
+    }
+
+    /// The longest deadtime of any link: until then a living peer has been heard.
+    pub(super) fn deadtime_max(&self) -> Duration {
+        self.settings.links.iter().map(|link| link.deadtime).max().unwrap_or(Duration::ZERO)
+    }
+
+    fn hear(&mut self, link: LinkId, at: Instant, heartbeat: &Heartbeat, out: &mut Effects) {
+        let at = at.min(self.now);
+        let Some(index) = self.peers.iter().position(|p| p.node() == heartbeat.from) else {
+            self.refuse(heartbeat, link, Refusal::Stranger, out);
+            return;
+        };
+        if heartbeat.to != self.settings.local {
+            self.refuse(heartbeat, link, Refusal::NotForUs, out);
+            return;
+        }
+        if heartbeat.link != link {
+            self.refuse(heartbeat, link, Refusal::OtherLink, out);
+            return;
+        }
+        let (now, us) = (self.now, self.settings.incarnation);
+        let Some(peer) = self.peers.get_mut(index) else { return };
+        let before = peer.last_role;
+        match peer.hear(heartbeat, at, now, us) {
+            Hearing::Refused(reason) => self.refuse(heartbeat, link, reason, out),
+            Hearing::Introduced => {
+                if self.peers.get(index).is_some_and(Peer::was_heard) {
+                    self.count_refusal(Refusal::Unproven);
+                }
+                self.answer_introduction(index, heartbeat, out);
+            }
+            Hearing::Accepted(life) => {
+                self.judge_heard_link(index, link, at, out);
+                self.note_heard(index, at, heartbeat, life, before, out);
+            }
+        }
+    }
+
+    /// A link on which a fresh heartbeat has come is judged at once: only for the better.
+    fn judge_heard_link(&mut self, index: usize, link: LinkId, at: Instant, out: &mut Effects) {
+        let (now, started) = (self.now, self.started);
+        let Some(peer) = self.peers.get_mut(index) else { return };
+        let node = peer.node();
+        let Some(entry) = peer.links.get_mut(link.index()) else { return };
+        if now >= at + entry.settings().warntime {
+            return;
+        }
+        if let Some(state) = entry.judge(now, started) {
+            out.push(Effect::Report(Event::Link { node, link, state }));
+        }
+    }
+
+    fn note_heard(
+        &mut self,
+        index: usize,
+        at: Instant,
+        heartbeat: &Heartbeat,
+        life: Option<Life>,
+        before: Option<(PeerState, Term)>,
+        out: &mut Effects,
+    ) {
+        let node = heartbeat.from;
+        if let Some(life) = life {
+            let incarnation = heartbeat.incarnation;
+            out.push(Effect::Report(Event::PeerHeard { node, incarnation, life }));
+        }
+        if before.is_none_or(|(state, _)| state != heartbeat.state) {
+            let (state, term) = (heartbeat.state, heartbeat.term);
+            out.push(Effect::Report(Event::PeerRole { node, state, term }));
+        }
+        let contradicted = self
+            .peers
+            .get(index)
+            .is_some_and(|peer| peer.proof.is_some() && (life.is_some() || at > peer.proof_at));
+        if contradicted {
+            self.void_proof(index, out);
+        }
+        self.term = self.term.max(heartbeat.term);
+        self.newest_claim = self.newest_claim.max(heartbeat.held_term).max(heartbeat.ask);
+        self.memory.reserve(heartbeat.term);
+        self.note_holder_heard(life, out);
+    }
+
+    /// A proof by fencing or by an operator is void: something contradicts it, or too much time
+    /// went by unseen.
+    pub(super) fn void_proof(&mut self, index: usize, out: &mut Effects) {
+        let proof = self.peers.get_mut(index).and_then(|peer| peer.proof.take());
+        if let Some(proof) = proof {
+            let (node, by) = (proof.peer(), proof.kind());
+            out.push(Effect::Report(Event::ProofVoid { node, by }));
+        }
+    }
+
+    fn count_refusal(&mut self, reason: Refusal) -> Option<&mut Refused> {
+        let index = Refusal::ALL.iter().position(|r| *r == reason)?;
+        let refused = self.refused.get_mut(index)?;
+        refused.count = refused.count.saturating_add(1);
+        Some(refused)
+    }
+
+    fn refuse(&mut self, heartbeat: &Heartbeat, link: LinkId, reason: Refusal, out: &mut Effects) {
+        let now = self.now;
+        let node = heartbeat.from;
+        let Some(refused) = self.count_refusal(reason) else { return };
+        if refused.told_at.is_some_and(|at| now < at + REFUSAL_TOLD_INTERVAL) {
+            return;
+        }
+        refused.told_at = Some(now);
+        let count = refused.count;
+        out.push(Effect::Report(Event::Refused { node, link, reason, count }));
+    }
+
+    fn note_done(&mut self, op: OpId, outcome: &Outcome, out: &mut Effects) {
+        let ours = self.memory.done(op, outcome, self.now)
+            || self.role_done(op, outcome, out)
+            || self.restore_done(op, outcome, out);
+        if !ours {
+            self.late_answers = self.late_answers.saturating_add(1);
+        }
+    }
+
+    fn note_reading(
+        &mut self,
+        op: OpId,
+        reading: Result<crate::types::Power, crate::types::FenceFault>,
+        out: &mut Effects,
+    ) {
+        let ours = self.ladder_reading(op, reading, out) || self.check_reading(op, reading, out);
+        if !ours {
+            self.late_answers = self.late_answers.saturating_add(1);
+        }
+    }
+
+    /// Leftovers of an earlier life are removed before anything is promised.
+    fn purge(&mut self, out: &mut Effects) {
+        let op = self.ops.next();
+        *self.role.get_mut() = Role::Joining { purge: Purge::Running { op } };
+        out.push(Effect::Release { op });
+    }
+
+    /// Whether leftovers of an earlier life may still be there.
+    pub(super) fn is_purging(&self) -> bool {
+        matches!(
+            self.role.get(),
+            Role::Joining { purge: Purge::Running { .. } | Purge::Resting { .. } }
+        )
+    }
+
+    /// Whether this node holds nothing and takes nothing right now.
+    pub(super) fn is_passive(&self) -> bool {
+        match self.role.get() {
+            Role::Joining { .. }
+            | Role::Standby
+            | Role::Isolated
+            | Role::Fencing
+            | Role::Frozen => true,
+            Role::Acquiring(_)
+            | Role::Active { .. }
+            | Role::Releasing(_)
+            | Role::Stopped { .. } => false,
+        }
+    }
+
+    pub(super) fn change_role(&mut self, role: Role, cause: Cause, out: &mut Effects) {
+        self.role.change(role, cause, self.now, self.term, out);
+    }
+}

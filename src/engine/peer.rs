@@ -1,0 +1,325 @@
+//! What is believed of one peer, from all its links together.
+//!
+//! A message of the incarnation that is known is judged by its link's replay window. A message of
+//! another one is an *introduction*: it changes nothing until a message of that incarnation
+//! answers to ours and to the session we told, which no recorded message can.
+
+use core::time::Duration;
+
+use super::effect::{Effect, Effects};
+use super::event::{Event, Life, LinkState, Refusal};
+use super::fence::Ladder;
+use super::freshness::Freshness;
+use super::link::Link;
+use super::proof::Proof;
+use super::settings::{LinkSettings, PeerSettings};
+use crate::types::heartbeat::NICS_MAX;
+use crate::types::{
+    BootId, Heartbeat, Incarnation, Instant, Mac, NodeId, PeerState, Session, Term,
+};
+
+/// Which life of the peer is believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Identity {
+    pub(super) incarnation: Incarnation,
+    pub(super) boot: BootId,
+    /// The session it told last.
+    pub(super) session: Session,
+}
+
+/// Whether the peer is heard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Presence {
+    /// Not heard since our start, and it is too early to judge.
+    Unheard,
+    /// Heard on at least one link.
+    Heard,
+    /// Late on all links.
+    Late,
+    /// Silent on all links for their deadtimes, or never heard until the end of `initdead`.
+    Lost,
+}
+
+/// What became of a heartbeat.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Hearing {
+    /// It is the peer's; the life is given if it is not the one that was heard just before.
+    Accepted(Option<Life>),
+    /// It is of an incarnation that has not answered to ours yet.
+    Introduced,
+    /// It is refused.
+    Refused(Refusal),
+}
+
+/// One other member.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) settings: PeerSettings,
+    pub(super) links: Vec<Link>,
+    pub(super) presence: Presence,
+    /// Since when it has that presence.
+    pub(super) presence_since: Instant,
+    pub(super) identity: Option<Identity>,
+    /// How many incarnations of it were accepted; it echoes this.
+    pub(super) session: Session,
+    /// The newest accepted heartbeat, if it may still be believed.
+    pub(super) said: Option<Heartbeat>,
+    /// The role and term it last told, believed or not; for judging its claims and for people.
+    pub(super) last_role: Option<(PeerState, Term)>,
+    /// Since when it has told that role.
+    pub(super) role_since: Instant,
+    /// The MACs of its service NICs, as it told them.
+    pub(super) macs: [Mac; NICS_MAX],
+    /// A proof by fencing or by an operator, not yet used. Grants and releases are in `said`.
+    pub(super) proof: Option<Proof>,
+    /// When that proof was had: what was sent later contradicts it.
+    pub(super) proof_at: Instant,
+    /// Up to which term this node granted it to take over; [`Term::NONE`] if not.
+    pub(super) granted: Term,
+    pub(super) ladder: Option<Ladder>,
+    /// When one of its MACs last answered for a VIP.
+    pub(super) answered_at: Option<Instant>,
+    /// Until when it is left serving unheard; nothing while it is not isolated from us.
+    pub(super) grace_until: Option<Instant>,
+    /// The introduction that was answered last, and when.
+    pub(super) introduced: Option<(Incarnation, Instant)>,
+}
+
+impl Peer {
+    pub(super) fn new(settings: PeerSettings, links: &[LinkSettings], now: Instant) -> Self {
+        Self {
+            settings,
+            links: links.iter().map(|link| Link::new(*link, now)).collect(),
+            presence: Presence::Unheard,
+            presence_since: now,
+            identity: None,
+            session: Session::default(),
+            said: None,
+            last_role: None,
+            role_since: now,
+            macs: [Mac::NONE; NICS_MAX],
+            proof: None,
+            proof_at: now,
+            granted: Term::NONE,
+            ladder: None,
+            answered_at: None,
+            grace_until: None,
+            introduced: None,
+        }
+    }
+
+    pub(super) fn node(&self) -> NodeId {
+        self.settings.node
+    }
+
+    /// Whether it is heard, be it late.
+    pub(super) fn is_heard(&self) -> bool {
+        match self.presence {
+            Presence::Heard | Presence::Late => true,
+            Presence::Unheard | Presence::Lost => false,
+        }
+    }
+
+    /// Whether it is heard and says that it may hold resources.
+    pub(super) fn is_heard_holding(&self) -> bool {
+        self.is_heard() && self.said.is_some_and(|said| said.state.may_hold())
+    }
+
+    /// Whether it ever was heard in this life of ours.
+    pub(super) fn was_heard(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// Which of its service NICs it last said are good; all, if it never said.
+    pub(super) fn good_nics(&self) -> u8 {
+        self.said.map_or(u8::MAX, |said| said.good_nics)
+    }
+
+    /// Whether `mac` is known to be its, or could be because it never told any.
+    pub(super) fn may_own(&self, mac: Mac) -> bool {
+        self.owns(mac) || self.macs.iter().all(|own| *own == Mac::NONE)
+    }
+
+    /// Whether `mac` is known to be its.
+    pub(super) fn owns(&self, mac: Mac) -> bool {
+        mac != Mac::NONE && self.macs.contains(&mac)
+    }
+
+    /// Since when this life of it is heard without a gap; nothing while it is not heard.
+    pub(super) fn heard_since(&self) -> Option<Instant> {
+        self.is_heard().then_some(self.presence_since)
+    }
+
+    /// The freshest moment at which it was heard on any link.
+    pub(super) fn heard_at(&self) -> Option<Instant> {
+        self.links.iter().filter_map(Link::heard_at).max()
+    }
+
+    /// Takes in an authentic heartbeat that says it is from this peer.
+    pub(super) fn hear(
+        &mut self,
+        heartbeat: &Heartbeat,
+        at: Instant,
+        now: Instant,
+        us: Incarnation,
+    ) -> Hearing {
+        let Some(link) = self.links.get_mut(heartbeat.link.index()) else {
+            return Hearing::Refused(Refusal::OtherLink);
+        };
+        let known = self.identity.filter(|id| id.incarnation == heartbeat.incarnation);
+        if known.is_some() {
+            match link.admit(heartbeat.seq) {
+                Freshness::New => {}
+                Freshness::Replayed => return Hearing::Refused(Refusal::Replayed),
+                Freshness::Stale => return Hearing::Refused(Refusal::Stale),
+            }
+            link.hear(heartbeat, at);
+            let newest = self.said.is_none_or(|said| heartbeat.seq > said.seq);
+            if newest {
+                self.believe(heartbeat, now);
+            }
+            let again = self.note_presence(heartbeat, at, now);
+            return Hearing::Accepted(again.then_some(Life::Same));
+        }
+        let answers_us = heartbeat.echo_incarnation == us
+            && heartbeat.echo_session == self.session
+            && heartbeat.incarnation != Incarnation::NONE;
+        if !answers_us {
+            return Hearing::Introduced;
+        }
+        let life = self.begin_life(heartbeat);
+        if let Some(link) = self.links.get_mut(heartbeat.link.index()) {
+            link.admit(heartbeat.seq);
+            link.hear(heartbeat, at);
+        }
+        self.believe(heartbeat, now);
+        self.note_presence(heartbeat, at, now);
+        Hearing::Accepted(Some(life))
+    }
+
+    fn begin_life(&mut self, heartbeat: &Heartbeat) -> Life {
+        let life = match self.identity {
+            None => Life::First,
+            Some(before) if before.boot == heartbeat.boot => Life::Restarted,
+            Some(_) => Life::Rebooted,
+        };
+        self.identity = Some(Identity {
+            incarnation: heartbeat.incarnation,
+            boot: heartbeat.boot,
+            session: heartbeat.session,
+        });
+        self.session = Session(self.session.0.wrapping_add(1));
+        self.said = None;
+        self.granted = Term::NONE;
+        for link in &mut self.links {
+            link.reset();
+        }
+        life
+    }
+
+    fn believe(&mut self, heartbeat: &Heartbeat, now: Instant) {
+        let role = (heartbeat.state, heartbeat.term);
+        if self.last_role.is_none_or(|(state, _)| state != heartbeat.state) {
+            self.role_since = now;
+        }
+        self.last_role = Some(role);
+        if let Some(identity) = self.identity.as_mut() {
+            identity.session = heartbeat.session;
+        }
+        self.macs = heartbeat.macs;
+        self.said = Some(*heartbeat);
+        for (link, hears) in self.links.iter_mut().zip(heartbeat.hears) {
+            link.note_hearing(hears, now);
+        }
+    }
+
+    /// Whether the peer is heard by this heartbeat after it was not.
+    fn note_presence(&mut self, heartbeat: &Heartbeat, at: Instant, now: Instant) -> bool {
+        let deadtime = self
+            .links
+            .get(heartbeat.link.index())
+            .map_or(Duration::ZERO, |link| link.settings().deadtime);
+        if now >= at + deadtime {
+            return false;
+        }
+        let before = self.presence;
+        if before != Presence::Heard {
+            self.presence = Presence::Heard;
+            if !matches!(before, Presence::Late) {
+                self.presence_since = now;
+            }
+        }
+        matches!(before, Presence::Lost)
+    }
+
+    /// Judges all links, and the presence from them. `started` is when the listening began and
+    /// `initdead_until` when a peer that was never heard counts as lost.
+    pub(super) fn judge(
+        &mut self,
+        now: Instant,
+        started: Instant,
+        initdead_until: Instant,
+        out: &mut Effects,
+    ) {
+        let node = self.node();
+        for link in &mut self.links {
+            if let Some(state) = link.judge(now, started) {
+                let link = link.settings().id;
+                out.push(Effect::Report(Event::Link { node, link, state }));
+            }
+        }
+        let presence = match self.presence {
+            Presence::Unheard if now >= initdead_until => Presence::Lost,
+            Presence::Unheard => Presence::Unheard,
+            Presence::Lost => Presence::Lost,
+            Presence::Heard | Presence::Late => self.presence_by_links(),
+        };
+        if presence == self.presence {
+            return;
+        }
+        self.presence = presence;
+        match presence {
+            Presence::Late => out.push(Effect::Report(Event::PeerLate { node })),
+            Presence::Lost => {
+                self.presence_since = now;
+                let silent = now.since(self.heard_at().unwrap_or(started));
+                out.push(Effect::Report(Event::PeerLost { node, silent }));
+            }
+            Presence::Heard | Presence::Unheard => {}
+        }
+    }
+
+    fn presence_by_links(&self) -> Presence {
+        let alive = |link: &&Link| match link.state() {
+            LinkState::Up | LinkState::OneWay => true,
+            LinkState::Late | LinkState::Quiet | LinkState::Down => false,
+        };
+        if self.links.iter().any(|link| alive(&link)) {
+            Presence::Heard
+        } else if self.links.iter().any(|link| link.state() == LinkState::Late) {
+            Presence::Late
+        } else {
+            Presence::Lost
+        }
+    }
+
+    /// Own lateness is not this peer's silence.
+    pub(super) fn forgive(&mut self, late_by: Duration, now: Instant) {
+        for link in &mut self.links {
+            link.forgive(late_by, now);
+        }
+    }
+
+    /// Believes nothing any more of what it said and of what was proven of it.
+    pub(super) fn distrust(&mut self) {
+        self.said = None;
+        self.answered_at = None;
+    }
+
+    /// The next moment at which [`Peer::judge`] may come to another result.
+    pub(super) fn judge_at(&self, started: Instant, initdead_until: Instant) -> Option<Instant> {
+        let links = self.links.iter().filter_map(|link| link.judge_at(started)).min();
+        let initdead = (self.presence == Presence::Unheard).then_some(initdead_until);
+        [links, initdead].into_iter().flatten().min()
+    }
+}

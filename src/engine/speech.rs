@@ -1,0 +1,174 @@
+//! What this node tells its peers: the heartbeats, when and with what in them.
+
+use super::effect::{Effect, Effects};
+use super::node::Node;
+use super::peer::Peer;
+use crate::types::heartbeat::{Flags, LINKS_MAX};
+use crate::types::{Hears, Heartbeat, Incarnation, Instant, LinkId, PeerState, Seq, Session, Term};
+
+/// All that a heartbeat says besides the link: when it changes, it is told at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Told {
+    state: Option<PeerState>,
+    term: Term,
+    ask: Term,
+    flags: Flags,
+    granted: Term,
+    identity: Incarnation,
+}
+
+/// To which incarnation of the addressee a heartbeat answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Answering {
+    pub(super) incarnation: Incarnation,
+    pub(super) session: Session,
+}
+
+impl Node {
+    /// Sends every heartbeat that is due, and all of them if there is news.
+    pub(super) fn speak(&mut self, out: &mut Effects) {
+        for index in 0..self.peers.len() {
+            let Some(peer) = self.peers.get(index) else { continue };
+            let told = self.told(peer);
+            let news = self.last_told.get(index).is_none_or(|last| *last != told);
+            for link in 0..self.settings.links.len() {
+                let due = self
+                    .peers
+                    .get(index)
+                    .and_then(|peer| peer.links.get(link))
+                    .is_some_and(|link| news || self.now >= link.send_at);
+                if due {
+                    self.send(index, link, None, out);
+                }
+            }
+            if let Some(last) = self.last_told.get_mut(index) {
+                *last = told;
+            }
+        }
+    }
+
+    /// Answers a heartbeat of an incarnation that has not proven itself yet, so that it can. At
+    /// most once per keepalive for the same one: a recorded one must not make us shout.
+    pub(super) fn answer_introduction(
+        &mut self,
+        index: usize,
+        heartbeat: &Heartbeat,
+        out: &mut Effects,
+    ) {
+        let link = heartbeat.link.index();
+        let Some(settings) = self.settings.links.get(link) else { return };
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(index) else { return };
+        let recent = peer.introduced.is_some_and(|(incarnation, at)| {
+            incarnation == heartbeat.incarnation && now < at + settings.keepalive
+        });
+        if recent {
+            return;
+        }
+        peer.introduced = Some((heartbeat.incarnation, now));
+        let answering =
+            Answering { incarnation: heartbeat.incarnation, session: heartbeat.session };
+        self.send(index, link, Some(answering), out);
+    }
+
+    /// Sends one heartbeat: an ordinary one, or one that answers an introduction.
+    fn send(
+        &mut self,
+        index: usize,
+        link: usize,
+        introduction: Option<Answering>,
+        out: &mut Effects,
+    ) {
+        self.seq = Seq(self.seq.0.saturating_add(1));
+        let Some(heartbeat) = self.compose(index, link, introduction) else { return };
+        out.push(Effect::Send(heartbeat));
+        if introduction.is_some() {
+            return;
+        }
+        let now = self.now;
+        if let Some(link) = self.peers.get_mut(index).and_then(|peer| peer.links.get_mut(link)) {
+            link.send_at = now + link.settings().keepalive;
+        }
+    }
+
+    fn compose(
+        &self,
+        index: usize,
+        link: usize,
+        introduction: Option<Answering>,
+    ) -> Option<Heartbeat> {
+        let peer = self.peers.get(index)?;
+        let echo = peer.links.get(link)?.echo().filter(|_| introduction.is_none());
+        let answering = introduction.unwrap_or_else(|| accepted(peer));
+        let told = self.told(peer);
+        let (ask, grant) = match introduction {
+            Some(_) => (Term::NONE, Term::NONE),
+            None => (told.ask, told.granted),
+        };
+        Some(Heartbeat {
+            from: self.settings.local,
+            to: peer.node(),
+            link: LinkId(u8::try_from(link).ok()?),
+            incarnation: self.settings.incarnation,
+            boot: self.settings.boot,
+            seq: self.seq,
+            state: self.role.get().state(),
+            term: self.term,
+            held_term: self.memory.held_term(),
+            ask,
+            grant,
+            flags: told.flags,
+            echo_incarnation: answering.incarnation,
+            echo_session: answering.session,
+            session: peer.session,
+            sent: self.now.as_nanos(),
+            echo_sent: echo.map_or(0, |echo| echo.sent),
+            echo_held: echo.map_or(0, |echo| held_nanos(self.now, echo.at)),
+            config_digest: self.settings.config_digest,
+            failcount_digest: 0,
+            good_nics: self.path.good_mask(),
+            macs: self.settings.macs,
+            hears: hearing(peer),
+        })
+    }
+
+    fn told(&self, peer: &Peer) -> Told {
+        Told {
+            state: Some(self.role.get().state()),
+            term: self.term,
+            ask: self.bid.unwrap_or(Term::NONE),
+            flags: self.flags(),
+            granted: peer.granted,
+            identity: accepted(peer).incarnation,
+        }
+    }
+
+    fn flags(&self) -> Flags {
+        Flags {
+            eligible: self.is_eligible(),
+            released: self.released,
+            purging: self.is_purging(),
+            held: false,
+        }
+    }
+}
+
+/// The incarnation of the peer that is believed, and the session that it told last.
+fn accepted(peer: &Peer) -> Answering {
+    Answering {
+        incarnation: peer.identity.map_or(Incarnation::NONE, |identity| identity.incarnation),
+        session: peer.identity.map_or(Session::default(), |identity| identity.session),
+    }
+}
+
+fn hearing(peer: &Peer) -> [Hears; LINKS_MAX] {
+    let mut hears = [Hears::NoLink; LINKS_MAX];
+    for (place, link) in hears.iter_mut().zip(&peer.links) {
+        *place = link.hears();
+    }
+    hears
+}
+
+fn held_nanos(now: Instant, at: Instant) -> u64 {
+    u64::try_from(now.since(at).as_nanos()).unwrap_or(u64::MAX)
+}

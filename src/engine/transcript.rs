@@ -1,0 +1,461 @@
+//! Events as one line of text each: for the log, the event stream and golden transcripts.
+//!
+//! A line begins with its subject, so that `grep role`, `grep fence` and `grep link` work.
+
+use core::fmt;
+use core::time::Duration;
+
+use super::event::{Cause, Degradation, Event, FrozenCause, Life, LinkState, ProofKind, Refusal};
+use crate::types::{FenceFault, Names, PeerState, Power};
+
+/// How loud an event is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Severity {
+    /// Somebody should look at once.
+    Error,
+    /// Something is worse than it should be.
+    Warning,
+    /// The usual course of things.
+    Info,
+}
+
+/// An event with the names of what it is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    event: &'a Event,
+    names: &'a Names,
+}
+
+impl Event {
+    /// This event as a line of text.
+    pub fn line<'a>(&'a self, names: &'a Names) -> Line<'a> {
+        Line { event: self, names }
+    }
+
+    /// How loud it is.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Frozen { .. }
+            | Self::Collision { .. }
+            | Self::TwoActives { .. }
+            | Self::AcquireFailed { .. }
+            | Self::ReleaseFailed { .. }
+            | Self::VipNotRestored { .. } => Severity::Error,
+            Self::PeerLost { .. }
+            | Self::PeerLate { .. }
+            | Self::Stalled { .. }
+            | Self::FenceLevel { .. }
+            | Self::FenceLevelFailed { .. }
+            | Self::VipGone { .. }
+            | Self::ConfirmedOff { .. }
+            | Self::ProofVoid { .. }
+            | Self::Refused { .. } => Severity::Warning,
+            Self::Degraded { on, .. } => {
+                if *on {
+                    Severity::Warning
+                } else {
+                    Severity::Info
+                }
+            }
+            Self::Nic { good, .. } => {
+                if *good {
+                    Severity::Info
+                } else {
+                    Severity::Warning
+                }
+            }
+            Self::Link { state, .. } => match state {
+                LinkState::Down | LinkState::OneWay => Severity::Warning,
+                LinkState::Quiet | LinkState::Up | LinkState::Late => Severity::Info,
+            },
+            Self::Role { to, .. } => match to {
+                PeerState::Frozen => Severity::Error,
+                PeerState::Isolated | PeerState::Fencing => Severity::Warning,
+                PeerState::Joining
+                | PeerState::Standby
+                | PeerState::Acquiring
+                | PeerState::Active
+                | PeerState::Releasing
+                | PeerState::Stopped => Severity::Info,
+            },
+            Self::FenceDevice { reading, .. } => match reading {
+                Ok(Power::On | Power::Off) => Severity::Info,
+                Ok(Power::Unknown) | Err(_) => Severity::Warning,
+            },
+            Self::PeerRole { .. }
+            | Self::PeerHeard { .. }
+            | Self::Granted { .. }
+            | Self::Proven { .. }
+            | Self::Acquired { .. }
+            | Self::VipRestored { .. } => Severity::Info,
+        }
+    }
+
+    /// The kind of event, one word, for programs.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Role { .. } => "role",
+            Self::PeerRole { .. } => "peer-role",
+            Self::PeerHeard { .. } => "peer-heard",
+            Self::PeerLate { .. } => "peer-late",
+            Self::PeerLost { .. } => "peer-lost",
+            Self::Link { .. } => "link",
+            Self::Stalled { .. } => "stalled",
+            Self::Nic { .. } => "nic",
+            Self::Granted { .. } => "granted",
+            Self::Proven { .. } => "proven",
+            Self::ProofVoid { .. } => "proof-void",
+            Self::FenceLevel { .. } => "fence-level",
+            Self::FenceDevice { .. } => "fence-device",
+            Self::FenceLevelFailed { .. } => "fence-level-failed",
+            Self::Frozen { .. } => "frozen",
+            Self::Collision { .. } => "collision",
+            Self::TwoActives { .. } => "two-actives",
+            Self::Acquired { .. } => "acquired",
+            Self::AcquireFailed { .. } => "acquire-failed",
+            Self::ReleaseFailed { .. } => "release-failed",
+            Self::VipGone { .. } => "vip-gone",
+            Self::VipRestored { .. } => "vip-restored",
+            Self::VipNotRestored { .. } => "vip-not-restored",
+            Self::Degraded { .. } => "degraded",
+            Self::ConfirmedOff { .. } => "confirmed-off",
+            Self::Refused { .. } => "refused",
+        }
+    }
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.event {
+            Event::Role { .. }
+            | Event::PeerRole { .. }
+            | Event::PeerHeard { .. }
+            | Event::PeerLate { .. }
+            | Event::PeerLost { .. }
+            | Event::Link { .. }
+            | Event::Stalled { .. }
+            | Event::Nic { .. }
+            | Event::Refused { .. } => self.fmt_hearing(f),
+            Event::Granted { .. }
+            | Event::Proven { .. }
+            | Event::ProofVoid { .. }
+            | Event::FenceLevel { .. }
+            | Event::FenceDevice { .. }
+            | Event::FenceLevelFailed { .. }
+            | Event::Frozen { .. }
+            | Event::ConfirmedOff { .. } => self.fmt_proving(f),
+            Event::Collision { .. }
+            | Event::TwoActives { .. }
+            | Event::Acquired { .. }
+            | Event::AcquireFailed { .. }
+            | Event::ReleaseFailed { .. }
+            | Event::VipGone { .. }
+            | Event::VipRestored { .. }
+            | Event::VipNotRestored { .. }
+            | Event::Degraded { .. } => self.fmt_holding(f),
+        }
+    }
+}
+
+impl Line<'_> {
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "`fmt` has sorted the events exhaustively; the others belong to the siblings"
+    )]
+    fn fmt_hearing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.names;
+        match self.event {
+            Event::Role { from, to, cause, term } => {
+                let (from, to) = (state_word(*from), state_word(*to));
+                write!(f, "role {from} -> {to} term={term}: ")?;
+                fmt_cause(f, *cause, names)
+            }
+            Event::PeerRole { node, state, term } => {
+                write!(f, "peer {} is {} term={term}", names.node(*node), state_word(*state))
+            }
+            Event::PeerHeard { node, incarnation, life } => {
+                let life = match life {
+                    Life::First => "heard for the first time",
+                    Life::Same => "heard again, the same daemon",
+                    Life::Restarted => "heard with a restarted daemon",
+                    Life::Rebooted => "heard after a reboot",
+                };
+                write!(f, "peer {} {life} incarnation={incarnation}", names.node(*node))
+            }
+            Event::PeerLate { node } => {
+                write!(f, "peer {} is late on all links", names.node(*node))
+            }
+            Event::PeerLost { node, silent } => {
+                write!(f, "peer {} lost: silent for {}", names.node(*node), Ms(*silent))
+            }
+            Event::Link { node, link, state } => {
+                let (link, node) = (names.link(*link), names.node(*node));
+                write!(f, "link {link} to {node}: {}", link_text(*state))
+            }
+            Event::Stalled { late_by } => {
+                write!(f, "stalled: this daemon woke {} late and forgives the peers", Ms(*late_by))
+            }
+            Event::Nic { nic, good } => {
+                let text =
+                    if *good { "good" } else { "bad: no carrier, or no ping target answers" };
+                write!(f, "nic {}: {text}", names.nic(*nic))
+            }
+            Event::Refused { node, link, reason, count } => {
+                let (node, link) = (names.node(*node), names.link(*link));
+                let reason = refusal_text(*reason);
+                write!(f, "refused: heartbeat as from {node} on {link}: {reason} count={count}")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "`fmt` has sorted the events exhaustively; the others belong to the siblings"
+    )]
+    fn fmt_proving(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.names;
+        match self.event {
+            Event::Granted { node, term } => {
+                write!(f, "granted: {} may take over term={term}", names.node(*node))
+            }
+            Event::Proven { node, by } => {
+                let (node, by) = (names.node(*node), proof_text(*by));
+                write!(f, "proof: {node} holds nothing: {by}")
+            }
+            Event::ProofVoid { node, by } => {
+                let (node, by) = (names.node(*node), proof_text(*by));
+                write!(f, "proof void: {node} was proven ({by}), but that no longer counts")
+            }
+            Event::FenceLevel { node, level } => {
+                write!(f, "fence: cutting the power of {}, level {level}", names.node(*node))
+            }
+            Event::FenceDevice { device, reading } => {
+                write!(f, "fence device {}: ", names.device(*device))?;
+                match reading {
+                    Ok(power) => write!(f, "power {power}"),
+                    Err(fault) => write!(f, "{fault}"),
+                }
+            }
+            Event::FenceLevelFailed { node, level, device, cause } => {
+                let (node, device) = (names.node(*node), names.device(*device));
+                let cause = frozen_text(*cause);
+                write!(f, "fence: level {level} of {node} failed at {device}: {cause}")
+            }
+            Event::Frozen { node, cause, retry_in } => {
+                let name = names.node(*node);
+                write!(
+                    f,
+                    "frozen: no proof that {name} holds nothing: {}; trying again in {}; if {name} \
+                     is certainly without power: tandem confirm-off {name}",
+                    frozen_text(*cause),
+                    Ms(*retry_in)
+                )
+            }
+            Event::ConfirmedOff { node, force } => {
+                let forced = if *force { ", overruling evidence to the contrary" } else { "" };
+                write!(f, "confirmed: an operator says that {} is off{forced}", names.node(*node))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "`fmt` has sorted the events exhaustively; the others belong to the siblings"
+    )]
+    fn fmt_holding(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.names;
+        match self.event {
+            Event::Collision { vip, mac, node } => {
+                write!(f, "collision: {mac} ")?;
+                if let Some(node) = node {
+                    write!(f, "({}) ", names.node(*node))?;
+                }
+                write!(f, "claims {}, which this node holds", names.vip(*vip))
+            }
+            Event::TwoActives { node, term, yields } => {
+                let node = names.node(*node);
+                let verdict = if *yields { "this node gives way" } else { "it must give way" };
+                write!(f, "collision: {node} claims to be active too term={term}: {verdict}")
+            }
+            Event::Acquired { term, took } => {
+                write!(f, "acquired: all resources in {} term={term}", Ms(*took))
+            }
+            Event::AcquireFailed { why, retry_in } => write!(
+                f,
+                "acquire failed: {}; rolled back, next attempt in {} at the earliest",
+                why.as_str(),
+                Ms(*retry_in)
+            ),
+            Event::ReleaseFailed { why } => {
+                write!(f, "release failed: {}; trying again until it is done", why.as_str())
+            }
+            Event::VipGone { vip } => {
+                write!(f, "vip {} was removed by somebody else: putting it back", names.vip(*vip))
+            }
+            Event::VipRestored { vip } => write!(f, "vip {} is back", names.vip(*vip)),
+            Event::VipNotRestored { vip, why } => {
+                write!(f, "vip {} cannot be put back: {}", names.vip(*vip), why.as_str())
+            }
+            Event::Degraded { what, on } => {
+                let word = if *on { "degraded" } else { "no longer degraded" };
+                write!(f, "{word}: ")?;
+                fmt_degradation(f, *what, names)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A duration in milliseconds, with three decimals below one second.
+struct Ms(Duration);
+
+impl fmt::Display for Ms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_micros();
+        if micros.is_multiple_of(1_000) || micros >= 1_000_000 {
+            write!(f, "{}ms", micros / 1_000)
+        } else {
+            write!(f, "{}.{:03}ms", micros / 1_000, micros % 1_000)
+        }
+    }
+}
+
+/// The word for a state, as the configuration, the status and the documentation have it.
+pub fn state_word(state: PeerState) -> &'static str {
+    match state {
+        PeerState::Joining => "joining",
+        PeerState::Standby => "standby",
+        PeerState::Isolated => "isolated",
+        PeerState::Fencing => "fencing",
+        PeerState::Frozen => "frozen",
+        PeerState::Acquiring => "acquiring",
+        PeerState::Active => "active",
+        PeerState::Releasing => "releasing",
+        PeerState::Stopped => "stopped",
+    }
+}
+
+/// The word for a link's state.
+pub fn link_word(state: LinkState) -> &'static str {
+    match state {
+        LinkState::Quiet => "quiet",
+        LinkState::Up => "up",
+        LinkState::Late => "late",
+        LinkState::OneWay => "one-way",
+        LinkState::Down => "down",
+    }
+}
+
+fn link_text(state: LinkState) -> &'static str {
+    match state {
+        LinkState::Quiet => "quiet",
+        LinkState::Up => "up",
+        LinkState::Late => "late",
+        LinkState::OneWay => "one-way: the peer is heard, but does not hear us",
+        LinkState::Down => "down",
+    }
+}
+
+/// What a frozen cause means.
+pub fn frozen_text(cause: FrozenCause) -> &'static str {
+    match cause {
+        FrozenCause::NoDevice => "no fence device is configured for it",
+        FrozenCause::Unreachable => {
+            "its fence device does not answer and the host is silent: both may have lost power"
+        }
+        FrozenCause::Refuses(FenceFault::Credentials) => {
+            "its fence device refuses the user or the password"
+        }
+        FrozenCause::Refuses(FenceFault::Privilege) => {
+            "its fence device denies this user the privilege to switch power"
+        }
+        FrozenCause::Refuses(_) => "its fence device refuses the command",
+        FrozenCause::StaysOn => "its fence device accepted the command, but the power stays on",
+        FrozenCause::Unclear => "its fence device answers, but not with on or off",
+        FrozenCause::Failed(FenceFault::Garbled) => "its fence device's answers are not understood",
+        FrozenCause::Failed(FenceFault::AgentFailed) => "its fence agent failed",
+        FrozenCause::Failed(_) => "its fence device gave no verdict in time",
+    }
+}
+
+fn proof_text(kind: ProofKind) -> &'static str {
+    match kind {
+        ProofKind::Granted => "it granted the takeover",
+        ProofKind::Released => "it released, or said goodbye",
+        ProofKind::Fenced => "its power reads off",
+        ProofKind::Confirmed => "an operator confirmed it",
+    }
+}
+
+fn refusal_text(reason: Refusal) -> &'static str {
+    match reason {
+        Refusal::Stranger => "not a configured peer",
+        Refusal::NotForUs => "addressed to another node",
+        Refusal::OtherLink => "sent on another link",
+        Refusal::Replayed => "heard before",
+        Refusal::Stale => "older than the replay window",
+        Refusal::Unproven => "of another incarnation that does not answer to ours",
+    }
+}
+
+/// Writes why a role changed, with names.
+pub fn fmt_cause(f: &mut impl fmt::Write, cause: Cause, names: &Names) -> fmt::Result {
+    match cause {
+        Cause::Started => write!(f, "started"),
+        Cause::Adopted => write!(f, "an earlier daemon of this boot held the resources"),
+        Cause::ActiveHeard(node) => write!(f, "{} holds the resources", names.node(node)),
+        Cause::OtherFirst(node) => write!(f, "{} goes first", names.node(node)),
+        Cause::VipsAnswer(node) => {
+            write!(f, "{} is not heard, but its VIPs answer", names.node(node))
+        }
+        Cause::VipsSilent(node) => {
+            write!(f, "{} is lost and its VIPs are silent", names.node(node))
+        }
+        Cause::GraceOver(node) => {
+            write!(f, "{} has been unheard for isolated-grace", names.node(node))
+        }
+        Cause::PeerHeard(node) => write!(f, "{} is heard again", names.node(node)),
+        Cause::FenceFailed(node) => {
+            write!(f, "no fence level proved that {} is off", names.node(node))
+        }
+        Cause::Proof(kind) => match kind {
+            ProofKind::Granted => write!(f, "granted by the peer"),
+            ProofKind::Released => write!(f, "released by the peer (non-STONITH)"),
+            ProofKind::Fenced => write!(f, "the peer's power reads off (STONITH failover)"),
+            ProofKind::Confirmed => write!(f, "an operator confirmed the peer off"),
+        },
+        Cause::Acquired => write!(f, "all resources are held"),
+        Cause::AcquireFailed => write!(f, "the resources could not be acquired"),
+        Cause::Collision(node) => {
+            write!(f, "{} holds a later claim: giving way", names.node(node))
+        }
+        Cause::Released => write!(f, "all resources are given up"),
+        Cause::NotEligible => write!(f, "this node could not become active now"),
+        Cause::Stop => write!(f, "the daemon is to stop"),
+    }
+}
+
+/// Writes what is degraded, with names.
+pub fn fmt_degradation(f: &mut impl fmt::Write, what: Degradation, names: &Names) -> fmt::Result {
+    match what {
+        Degradation::PeerMissing(node) => {
+            write!(f, "{} is missing: nobody could take over", names.node(node))
+        }
+        Degradation::FenceDevice(id) => {
+            let device = names.device(id);
+            write!(f, "fence device {device} gives no reading: a failover would freeze")
+        }
+        Degradation::Record => write!(f, "the state directory cannot be written"),
+        Degradation::Mark => {
+            write!(f, "the runtime directory cannot be written: a restart would not adopt")
+        }
+        Degradation::ConfigDiffers(node) => {
+            write!(f, "the configuration of {} differs from ours", names.node(node))
+        }
+        Degradation::PathBad => {
+            write!(f, "a service NIC of this node has no carrier, or no ping target answers")
+        }
+    }
+}
