@@ -1,1 +1,3 @@
-//! Placeholder documentation is written with the module.
+//! The hands of the daemon: files, sockets, devices.
+pub mod log;
+pub mod state_files;
