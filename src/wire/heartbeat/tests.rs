@@ -158,7 +158,7 @@ fn another_key_or_cluster_is_refused() {
 #[test]
 fn impossible_values_are_refused_even_with_a_right_tag() {
     assert_eq!(refusal(&retagged(|_| ())), None);
-    let mut check = |at: usize, value: u8, expected| {
+    let check = |at: usize, value: u8, expected| {
         assert_eq!(refusal(&retagged(|bytes| bytes[at] = value)), Some(expected), "{at} {value}");
     };
     check(at::MAGIC, b'T', Refusal::Magic);
