@@ -1,1 +1,8 @@
-//! Placeholder documentation is written with the module.
+//! What touches the world: sockets and devices, each without ever blocking the loop.
+//!
+//! Nothing here decides. It turns readiness into facts and effects into system calls, and hands
+//! every failure on as a value.
+
+pub mod control;
+pub mod receive_clock;
+pub mod udp;
