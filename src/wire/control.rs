@@ -257,6 +257,18 @@ impl Failure {
         Self::new(Code::TooLong, &message, "send one JSON object on one line")
     }
 
+    /// The request was begun and not finished.
+    pub fn timeout() -> Self {
+        let remedy = "end the request with a line end";
+        Self::new(Code::Timeout, "the request was not finished in time", remedy)
+    }
+
+    /// The answer is longer than [`RESPONSE_LEN_MAX`].
+    pub fn answer_too_long() -> Self {
+        let message = format!("the answer is longer than {RESPONSE_LEN_MAX} bytes");
+        Self::new(Code::Busy, &message, "")
+    }
+
     fn bad_request(error: &serde_json::Error) -> Self {
         let message = format!("the request is not understood: {error}");
         Self::new(Code::BadRequest, &message, r#"send one line like {"v":1,"cmd":"status"}"#)
