@@ -1,3 +1,10 @@
-//! The hands of the daemon: files, sockets, devices.
+//! What touches the world: sockets and devices, each without ever blocking the loop.
+//!
+//! Nothing here decides. It turns readiness into facts and effects into system calls, and hands
+//! every failure on as a value.
+
+pub mod control;
 pub mod log;
+pub mod receive_clock;
 pub mod state_files;
+pub mod udp;

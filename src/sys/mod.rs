@@ -1,1 +1,4 @@
-//! Placeholder documentation is written with the module.
+//! System calls that no crate offers safely: one file per kernel resource, one safe function per
+//! call. The only place that may hold `unsafe`.
+
+pub mod peer_groups;

@@ -1,1 +1,9 @@
-//! Placeholder documentation is written with the module.
+//! Bytes to facts and back: everything that crosses a cable or a socket, as pure functions.
+//!
+//! It reads no clock and no socket, keeps no state between two messages, and refuses whatever it
+//! does not know instead of guessing.
+#![forbid(unsafe_code, clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod auth;
+pub mod control;
+pub mod heartbeat;

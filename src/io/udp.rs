@@ -1,0 +1,387 @@
+//! One UDP heartbeat link: datagrams out, datagrams in with the kernel's time of their receipt.
+//!
+//! It decides nothing about a peer. It refuses to know what is in a datagram, and no failure of it
+//! is fatal: a link that cannot send or is not open says so once, counts, and tries again. The
+//! socket is bound to its NIC; when the NIC goes away for good the socket is dead, so that it is
+//! closed and opened again as soon as there is a NIC of that name.
+//!
+//! ```text
+//!          reopen: ok                    send: the NIC is gone
+//! closed ──────────────► open (sends) ─────────────────────────► closed
+//!    ▲ │ reopen: failed     │  ▲
+//!    └─┘ (at most every     ▼  │ error / RECOVERED_MIN sends without one
+//!    REOPEN_INTERVAL)    open (cannot send to a peer)
+//! ```
+
+mod socket;
+
+use core::time::Duration;
+use std::io::IoSliceMut;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd as _;
+
+use mio::net::UdpSocket;
+use mio::{Interest, Registry, Token};
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
+use nix::sys::time::TimeSpec;
+
+pub use socket::OpenError;
+
+use super::receive_clock::ClockPair;
+use crate::config::link::UdpLinkConfig;
+use crate::types::{Instant, NodeId};
+use crate::wire::heartbeat::LEN_MAX;
+
+/// The most datagrams that one drain takes from the socket. What is left waits for the next turn,
+/// so that a flood on one link starves no other.
+pub const DRAIN_MAX: usize = 64;
+/// How long after a failed attempt to open the socket the next one is due.
+pub const REOPEN_INTERVAL: Duration = Duration::from_millis(500);
+/// How many sends in a row must succeed before a peer that could not be sent to counts as well:
+/// a full queue that comes and goes is told once.
+pub const RECOVERED_MIN: u32 = 10;
+
+/// One UDP heartbeat link.
+#[derive(Debug)]
+pub struct UdpLink {
+    config: UdpLinkConfig,
+    token: Token,
+    state: State,
+    peers: Vec<Peer>,
+    counters: UdpCounters,
+    cmsg: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum State {
+    Closed {
+        retry_at: Instant,
+        error: Option<OpenError>,
+    },
+    Open {
+        socket: UdpSocket,
+        nic: u32,
+        /// When the socket was last seen empty: nothing that is in it now is older.
+        empty_at: Instant,
+    },
+}
+
+#[derive(Debug)]
+struct Peer {
+    node: NodeId,
+    addr: IpAddr,
+    target: SocketAddr,
+    sending: Sending,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Sending {
+    Works,
+    Fails { errno: Errno, worked: u32 },
+}
+
+/// A datagram that arrived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Datagram<'a> {
+    /// What is in it, [`LEN_MAX`] bytes at most.
+    pub bytes: &'a [u8],
+    /// When the kernel received it.
+    pub at: Instant,
+    /// The peer whose address it came from; nothing on a multicast link, where only the tag
+    /// tells.
+    pub from: Option<NodeId>,
+}
+
+/// Whether a drain emptied the socket.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Drained {
+    /// Nothing is left: readiness will tell of the next datagram.
+    Empty,
+    /// [`DRAIN_MAX`] were taken and more may wait: drain again, readiness will not tell.
+    More,
+}
+
+/// Something about the link that people want to know; each is told once when it comes to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UdpChange {
+    /// The socket is open.
+    Opened,
+    /// It could not be opened; it is tried again.
+    OpenFailed(OpenError),
+    /// Its NIC is gone; it is opened again when there is one of that name.
+    NicGone,
+    /// Heartbeats to that peer cannot be sent.
+    SendFails {
+        /// The peer.
+        to: NodeId,
+        /// Why.
+        errno: Errno,
+    },
+    /// They can be sent again.
+    SendWorks {
+        /// The peer.
+        to: NodeId,
+    },
+}
+
+/// What went over the link since it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct UdpCounters {
+    /// Datagrams that the kernel took.
+    pub sent: u64,
+    /// Datagrams that it did not take, or that could not be sent because the link is not open.
+    pub send_errors: u64,
+    /// Datagrams that were handed on.
+    pub received: u64,
+    /// Datagrams longer than [`LEN_MAX`].
+    pub too_long: u64,
+    /// Datagrams from an address that is no peer's.
+    pub strangers: u64,
+    /// Errors when reading.
+    pub receive_errors: u64,
+    /// How often the socket was opened.
+    pub opened: u64,
+}
+
+impl UdpLink {
+    /// A link, not open yet: [`UdpLink::reopen`] does that.
+    pub fn new(config: UdpLinkConfig, token: Token) -> Self {
+        let peers = config.peers.iter().map(|(node, addr)| Peer {
+            node: *node,
+            addr: *addr,
+            target: SocketAddr::new(*addr, config.port),
+            sending: Sending::Works,
+        });
+        Self {
+            peers: peers.collect(),
+            config,
+            token,
+            state: State::Closed { retry_at: Instant::ZERO, error: None },
+            counters: UdpCounters::default(),
+            cmsg: cmsg_space!(TimeSpec),
+        }
+    }
+
+    /// Whether there is a socket.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open { .. })
+    }
+
+    /// When [`UdpLink::reopen`] is due; nothing while the link is open.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Closed { retry_at, .. } => Some(retry_at),
+            State::Open { .. } => None,
+        }
+    }
+
+    /// Makes the next attempt to open due at once: for when a NIC of that name appeared.
+    pub fn hasten(&mut self) {
+        if let State::Closed { retry_at, .. } = &mut self.state {
+            *retry_at = Instant::ZERO;
+        }
+    }
+
+    /// Opens the socket if it is not open and an attempt is due.
+    pub fn reopen(&mut self, registry: &Registry, now: Instant) -> Option<UdpChange> {
+        let State::Closed { retry_at, error: last } = self.state else { return None };
+        if now < retry_at {
+            return None;
+        }
+        match self.open(registry, now) {
+            Ok(()) => Some(UdpChange::Opened),
+            Err(error) => {
+                let retry_at = now + REOPEN_INTERVAL;
+                self.state = State::Closed { retry_at, error: Some(error) };
+                (last != Some(error)).then_some(UdpChange::OpenFailed(error))
+            }
+        }
+    }
+
+    fn open(&mut self, registry: &Registry, now: Instant) -> Result<(), OpenError> {
+        let (made, nic) = socket::open(&self.config)?;
+        let mut socket = UdpSocket::from_std(made.into());
+        registry.register(&mut socket, self.token, Interest::READABLE).map_err(|error| {
+            OpenError { step: "watch the socket", errno: socket::errno_of(&error) }
+        })?;
+        for peer in &mut self.peers {
+            let addr = self.config.group.unwrap_or(peer.addr);
+            peer.target = socket::target(addr, self.config.port, nic);
+            peer.sending = Sending::Works;
+        }
+        self.counters.opened += 1;
+        self.state = State::Open { socket, nic, empty_at: now };
+        Ok(())
+    }
+
+    /// Sends one datagram to one peer: to its address, or to the group.
+    pub fn send(&mut self, to: NodeId, bytes: &[u8], now: Instant) -> Option<UdpChange> {
+        let peer = self.peers.iter_mut().find(|peer| peer.node == to)?;
+        let State::Open { socket, nic, .. } = &self.state else {
+            self.counters.send_errors += 1;
+            return None;
+        };
+        match socket.send_to(bytes, peer.target) {
+            Ok(_) => {
+                self.counters.sent += 1;
+                peer.note_success()
+            }
+            Err(error) => {
+                self.counters.send_errors += 1;
+                // IPv4 says ENODEV when the NIC is gone, IPv6 ENETUNREACH: only its number tells.
+                if socket::nic_index(&self.config.nic) != Some(*nic) {
+                    self.state = State::Closed { retry_at: now, error: None };
+                    return Some(UdpChange::NicGone);
+                }
+                peer.note_failure(socket::errno_of(&error))
+            }
+        }
+    }
+
+    /// Takes up to [`DRAIN_MAX`] datagrams out of the socket and hands those that may be
+    /// heartbeats to `sink`. `now` is the turn's; no datagram is said to have come later.
+    pub fn drain(&mut self, now: Instant, mut sink: impl FnMut(Datagram<'_>)) -> Drained {
+        let State::Open { socket, empty_at, .. } = &mut self.state else { return Drained::Empty };
+        let is_multicast = self.config.group.is_some();
+        let clocks = ClockPair::read();
+        let mut buffer = [0u8; LEN_MAX];
+        for _ in 0..DRAIN_MAX {
+            let received = match receive(socket, &mut buffer, &mut self.cmsg) {
+                Ok(received) => received,
+                Err(Errno::EAGAIN) => {
+                    *empty_at = now;
+                    return Drained::Empty;
+                }
+                Err(_) => {
+                    self.counters.receive_errors += 1;
+                    continue;
+                }
+            };
+            let from = self.peers.iter().find(|peer| Some(peer.addr) == received.source);
+            let Some(bytes) = received.len.and_then(|len| buffer.get(..len)) else {
+                self.counters.too_long += 1;
+                continue;
+            };
+            if from.is_none() && !is_multicast {
+                self.counters.strangers += 1;
+                continue;
+            }
+            self.counters.received += 1;
+            let at = match clocks.zip(received.stamp) {
+                Some((clocks, stamp)) => clocks.moment_of(stamp, *empty_at, now),
+                None => now,
+            };
+            let from = from.filter(|_| !is_multicast).map(|peer| peer.node);
+            sink(Datagram { bytes, at, from });
+        }
+        Drained::More
+    }
+
+    /// What went over it.
+    pub fn counters(&self) -> UdpCounters {
+        self.counters
+    }
+
+    /// Why nothing can be sent to that peer at present; nothing if it can.
+    pub fn send_error(&self, to: NodeId) -> Option<String> {
+        match &self.state {
+            State::Closed { error: Some(error), .. } => return Some(error.to_string()),
+            State::Closed { error: None, .. } => return Some("the NIC is not there".to_owned()),
+            State::Open { .. } => {}
+        }
+        match self.peers.iter().find(|peer| peer.node == to)?.sending {
+            Sending::Works => None,
+            Sending::Fails { errno, .. } => Some(errno.desc().to_owned()),
+        }
+    }
+
+    /// The link's part of the configuration.
+    pub fn config(&self) -> &UdpLinkConfig {
+        &self.config
+    }
+}
+
+impl Peer {
+    fn note_success(&mut self) -> Option<UdpChange> {
+        let Sending::Fails { worked, .. } = &mut self.sending else { return None };
+        *worked += 1;
+        if *worked < RECOVERED_MIN {
+            return None;
+        }
+        self.sending = Sending::Works;
+        Some(UdpChange::SendWorks { to: self.node })
+    }
+
+    fn note_failure(&mut self, errno: Errno) -> Option<UdpChange> {
+        let is_known = match self.sending {
+            Sending::Works => false,
+            Sending::Fails { errno: known, .. } => known == errno,
+        };
+        self.sending = Sending::Fails { errno, worked: 0 };
+        (!is_known).then_some(UdpChange::SendFails { to: self.node, errno })
+    }
+}
+
+struct Received {
+    /// How long it is; nothing if it did not fit.
+    len: Option<usize>,
+    /// The kernel's time of its receipt, by the wall clock.
+    stamp: Option<Duration>,
+    source: Option<IpAddr>,
+}
+
+fn receive(
+    socket: &UdpSocket,
+    buffer: &mut [u8; LEN_MAX],
+    cmsg: &mut [u8],
+) -> nix::Result<Received> {
+    let mut parts = [IoSliceMut::new(buffer)];
+    let flags = MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, Some(cmsg), flags)?;
+    let is_whole = !message.flags.contains(MsgFlags::MSG_TRUNC);
+    let mut stamp = None;
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmTimestampns(time) = control {
+            stamp = Some(Duration::from(time));
+        }
+    }
+    let source = message.address.as_ref().and_then(|address| {
+        let v4 = address.as_sockaddr_in().map(|found| IpAddr::V4(found.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|found| IpAddr::V6(found.ip())))
+    });
+    Ok(Received { len: is_whole.then_some(message.bytes), stamp, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer() -> Option<Peer> {
+        let addr: IpAddr = [10, 9, 0, 2].into();
+        let target = SocketAddr::new(addr, 694);
+        NodeId::new(2).map(|node| Peer { node, addr, target, sending: Sending::Works })
+    }
+
+    #[test]
+    fn a_send_error_is_told_once_per_change() {
+        let Some(mut peer) = peer() else { unreachable!("2 is a node number") };
+        let to = peer.node;
+        let fails = |errno| Some(UdpChange::SendFails { to, errno });
+        assert_eq!(peer.note_success(), None);
+        assert_eq!(peer.note_failure(Errno::ENETUNREACH), fails(Errno::ENETUNREACH));
+        assert_eq!(peer.note_failure(Errno::ENETUNREACH), None);
+        assert_eq!(peer.note_failure(Errno::ENETDOWN), fails(Errno::ENETDOWN));
+        for _ in 1..RECOVERED_MIN {
+            assert_eq!(peer.note_success(), None);
+        }
+        assert_eq!(peer.note_failure(Errno::ENETDOWN), None);
+        for _ in 1..RECOVERED_MIN {
+            assert_eq!(peer.note_success(), None);
+        }
+        assert_eq!(peer.note_success(), Some(UdpChange::SendWorks { to }));
+        assert_eq!(peer.note_success(), None);
+    }
+}

@@ -1,0 +1,359 @@
+//! The status document: everything an operator or a monitor wants to know of the pair, as one
+//! node sees it.
+//!
+//! Plain data. Every moment is told as its age in milliseconds (`..._ms`), because the boot clock
+//! means nothing to a reader and the wall clock may have jumped. Readers take a missing key for
+//! its default and an unknown name for `unknown`, so that the tool and the daemon need not be of
+//! one version.
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::PeerState;
+
+/// Everything, as one node sees it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// The name of the pair.
+    pub cluster: String,
+    /// The name of the node that tells this.
+    pub node: String,
+    /// The version of its daemon.
+    pub version: String,
+    /// How long its daemon has been running.
+    pub uptime_ms: u64,
+    /// The one word.
+    pub health: Health,
+    /// What is worse than it should be, the worst first.
+    pub degradations: Vec<Trouble>,
+    /// Why the pair is frozen, if it is.
+    pub frozen: Option<Frozen>,
+    /// Why this node cannot become active now; empty if it could, or is.
+    pub blocked: String,
+    /// This node and its peers, by number.
+    pub nodes: Vec<Node>,
+    /// Each link to each peer.
+    pub links: Vec<Link>,
+    /// This node's service NICs.
+    pub nics: Vec<Nic>,
+    /// The virtual IPs.
+    pub vips: Vec<Vip>,
+    /// The fence devices of all nodes.
+    pub fence_devices: Vec<FenceDevice>,
+    /// How many datagrams were refused since the start, by reason; reasons without any are left
+    /// out.
+    pub refused: Vec<Refused>,
+}
+
+/// The pair's condition in one word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// One node is active, another is ready to take over.
+    Ok,
+    /// The service runs, but a failure would hurt more than it should.
+    Degraded,
+    /// No node is active yet: the daemon has just started and listens.
+    Starting,
+    /// No node is active: a takeover is under way.
+    TakingOver,
+    /// No node is active, and none will be before somebody does something.
+    NoActive,
+    /// A peer is lost, may hold resources, and no proof can be had.
+    Frozen,
+    /// Two nodes claim to be active, or another machine claims a VIP.
+    Collision,
+    /// Not told.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+/// A node's role.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeState {
+    /// Started, listening.
+    Joining,
+    /// Ready to take over.
+    Standby,
+    /// Hears nobody, but sees the VIPs answer.
+    Isolated,
+    /// Is having a lost peer's power cut.
+    Fencing,
+    /// Cannot prove that a lost peer holds nothing.
+    Frozen,
+    /// Is taking the resources.
+    Acquiring,
+    /// Holds the resources.
+    Active,
+    /// Is giving the resources up.
+    Releasing,
+    /// Said goodbye.
+    Stopped,
+    /// Was heard, and is not any more.
+    Lost,
+    /// Was never heard.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl From<PeerState> for NodeState {
+    fn from(state: PeerState) -> Self {
+        match state {
+            PeerState::Joining => Self::Joining,
+            PeerState::Standby => Self::Standby,
+            PeerState::Isolated => Self::Isolated,
+            PeerState::Fencing => Self::Fencing,
+            PeerState::Frozen => Self::Frozen,
+            PeerState::Acquiring => Self::Acquiring,
+            PeerState::Active => Self::Active,
+            PeerState::Releasing => Self::Releasing,
+            PeerState::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl NodeState {
+    /// As it stands in the document.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Joining => "joining",
+            Self::Standby => "standby",
+            Self::Isolated => "isolated",
+            Self::Fencing => "fencing",
+            Self::Frozen => "frozen",
+            Self::Acquiring => "acquiring",
+            Self::Active => "active",
+            Self::Releasing => "releasing",
+            Self::Stopped => "stopped",
+            Self::Lost => "lost",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Something that is worse than it should be.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Trouble {
+    /// For programs, as in `fence-device`, `peer-missing`.
+    pub code: String,
+    /// For people, in one line.
+    pub what: String,
+    /// For how long it has been so.
+    pub since_ms: u64,
+    /// What to do, in one line.
+    pub remedy: String,
+}
+
+/// Why the pair is frozen.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Frozen {
+    /// The lost node.
+    pub node: String,
+    /// For programs, as in `unreachable`, `stays-on`.
+    pub cause: String,
+    /// The cause for people, in one line.
+    pub what: String,
+    /// What was seen, one line each: what every fence device said, what answered, what did not.
+    pub evidence: Vec<String>,
+    /// What to do, one step each, in order.
+    pub remedy: Vec<String>,
+    /// For how long it has been so.
+    pub since_ms: u64,
+    /// When the fence devices are tried again.
+    pub retry_in_ms: u64,
+}
+
+/// One node.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub id: u8,
+    /// Whether it is the one that tells this.
+    pub local: bool,
+    /// Its role; of a peer, as it said last.
+    pub state: NodeState,
+    /// For how long it has been in it.
+    pub since_ms: u64,
+    /// How it came into it; of a peer, as far as this node saw it.
+    pub last_change: Option<Change>,
+    /// When it was last heard, on any link; nothing for this node, and if it never was.
+    pub heard_ms: Option<u64>,
+    /// The term it has or follows.
+    pub term: u64,
+    /// The highest term that it held itself.
+    pub held_term: u64,
+    /// Its incarnation, in hexadecimal; empty if it is not known.
+    pub incarnation: String,
+    /// Its boot, as the kernel writes it; empty if it is not known.
+    pub boot: String,
+    /// Whether it could become active now.
+    pub eligible: bool,
+    /// Whether an operator keeps it standby.
+    pub held: bool,
+}
+
+/// A change of role.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Change {
+    /// From what to what, as in `standby -> active`.
+    pub what: String,
+    /// Why, for people, in one line.
+    pub reason: String,
+    /// How long ago.
+    pub ago_ms: u64,
+}
+
+/// One link to one peer.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Link {
+    /// Its name.
+    pub name: String,
+    /// `udp` or `serial`.
+    pub kind: String,
+    /// The peer at its other end.
+    pub peer: String,
+    /// What it runs over, as in `eth1 10.9.0.1 -> 10.9.0.2` or `ttyS0`.
+    pub path: String,
+    /// Whether it works.
+    pub state: LinkState,
+    /// For how long it has been so.
+    pub since_ms: u64,
+    /// The age of the last heartbeat; nothing if there was none.
+    pub last_heartbeat_ms: Option<u64>,
+    /// The last round-trip time in microseconds; nothing if there was none.
+    pub rtt_us: Option<u64>,
+    /// Why it cannot send, if it cannot; otherwise empty.
+    pub send_error: String,
+    /// Since the daemon's start.
+    pub counters: LinkCounters,
+}
+
+/// The condition of one link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkState {
+    /// Nothing heard since the start, and it is too early to judge.
+    Quiet,
+    /// Heartbeats arrive both ways.
+    Up,
+    /// The last heartbeat is older than the warntime.
+    Late,
+    /// The peer's heartbeats arrive, ours do not reach it.
+    OneWay,
+    /// The last heartbeat is older than the deadtime, or none ever came.
+    Down,
+    /// Not told.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl LinkState {
+    /// As it stands in the document.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Quiet => "quiet",
+            Self::Up => "up",
+            Self::Late => "late",
+            Self::OneWay => "one-way",
+            Self::Down => "down",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What went over a link since the daemon's start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LinkCounters {
+    /// Heartbeats sent.
+    pub sent: u64,
+    /// Heartbeats that the kernel did not take.
+    pub send_errors: u64,
+    /// Heartbeats accepted.
+    pub received: u64,
+    /// Datagrams refused.
+    pub refused: u64,
+    /// How often it was late.
+    pub late: u64,
+}
+
+/// One of this node's service NICs.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Nic {
+    /// Its name.
+    pub name: String,
+    /// Whether it has carrier.
+    pub carrier: bool,
+    /// Whether its ping targets answer; nothing if it has none.
+    pub reach: Option<bool>,
+    /// Both together.
+    pub good: bool,
+}
+
+/// One virtual IP.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Vip {
+    /// As in the configuration, with its prefix.
+    pub address: String,
+    /// The NIC on which it is held.
+    pub nic: String,
+    /// Whether this node holds it.
+    pub held: bool,
+    /// Who else was last seen to answer for it.
+    pub claimed_by: Option<Claim>,
+}
+
+/// Somebody else's answer for a VIP.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Claim {
+    /// Whose MAC.
+    pub mac: String,
+    /// The node that has it; empty if none is known to.
+    pub node: String,
+    /// How long ago.
+    pub ago_ms: u64,
+}
+
+/// One fence device.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FenceDevice {
+    /// Its name.
+    pub name: String,
+    /// The node whose power it cuts.
+    pub node: String,
+    /// At which level it is tried, counted from 1.
+    pub level: u8,
+    /// `ipmi` or the agent's name.
+    pub kind: String,
+    /// `on`, `off` or `unknown`, as last read; empty if it was never read.
+    pub reading: String,
+    /// The age of that reading; nothing if there is none.
+    pub read_ms: Option<u64>,
+    /// Why the last attempt gave no reading; empty if it gave one.
+    pub fault: String,
+}
+
+/// How many datagrams were refused for one reason.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Refused {
+    /// For programs and people, as in `wrong-key`, `replayed`.
+    pub reason: String,
+    /// How many since the start.
+    pub count: u64,
+}
