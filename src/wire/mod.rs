@@ -1,1 +1,4 @@
 //! Placeholder documentation is written with the module.
+
+pub mod arp;
+pub mod ndp;
