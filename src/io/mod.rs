@@ -3,8 +3,12 @@
 //! Nothing here decides. It turns readiness into facts and effects into system calls, and hands
 //! every failure on as a value.
 
+pub mod announce;
 pub mod control;
 pub mod log;
+pub mod netlink;
+pub mod nic;
 pub mod receive_clock;
 pub mod state_files;
 pub mod udp;
+pub mod vips;

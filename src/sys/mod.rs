@@ -1,4 +1,9 @@
-//! System calls that no crate offers safely: one file per kernel resource, one safe function per
-//! call. The only place that may hold `unsafe`.
+//! The kernel's resources, one file each, one safe function per system call.
+//!
+//! The only place where `unsafe` may stand. Nothing here decides anything.
 
+pub mod clock;
+pub mod packet;
 pub mod peer_groups;
+pub mod priority;
+pub mod timer;

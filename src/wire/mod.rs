@@ -4,6 +4,8 @@
 //! does not know instead of guessing.
 #![forbid(unsafe_code, clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod arp;
 pub mod auth;
 pub mod control;
 pub mod heartbeat;
+pub mod ndp;
