@@ -25,7 +25,7 @@ use super::packet::{self, Kind, Packet};
 use super::rakp::{OpenResponse, PRIVILEGE_OPERATOR, Rakp2, Rakp4};
 use super::refusal::{self, NoSession, NotDone};
 use super::session::Session;
-use super::tries::{TRIES_CONFIRM_MAX, TRIES_MAX, Tries, WAIT_MAX, WAIT_MIN};
+use super::tries::{self, TRIES_MAX, Tries, WAIT_MAX, WAIT_MIN};
 use crate::types::{FenceFault, Instant, Power};
 
 /// The pause before a BMC is asked again that had no time or room, or lost our session.
@@ -103,6 +103,10 @@ struct Asked {
     command: Command,
     seq: u8,
     tries: Tries,
+    /// What goes ahead of each repetition, as long as the BMC has not said that the session is
+    /// open: one that took RAKP message 3, and whose word was lost, answers no other, but it
+    /// answers a command; and what it signs then says more than RAKP message 4.
+    unconfirmed: Option<Proof>,
 }
 
 impl fmt::Debug for Client {
@@ -147,6 +151,18 @@ impl Task {
             Order::On => Command::PowerUp,
             Order::Read => Command::ReadPower,
         }
+    }
+}
+
+impl Asked {
+    /// Whether the answer to a Close Session says all that it ever will. A BMC without time for
+    /// it is asked again.
+    fn closes_with(&self, answer: &Response<'_>) -> bool {
+        self.command.is_answered_by(self.seq, answer)
+            && match refusal::of_completion(self.command, answer.completion) {
+                NotDone::AskLater(_) => false,
+                NotDone::GiveUp(_) | NotDone::AskAnew | NotDone::ReadPower => true,
+            }
     }
 }
 
@@ -256,8 +272,7 @@ impl Client {
                 let message = session.open(&packet);
                 let response = message.as_deref().and_then(Response::parse);
                 match response {
-                    // Whatever it says: there is nothing more to be done about it.
-                    Some(answer) if asked.command.is_answered_by(asked.seq, &answer) => Phase::Idle,
+                    Some(answer) if asked.closes_with(&answer) => Phase::Idle,
                     _ => Phase::Closing(session, asked),
                 }
             }
@@ -357,7 +372,7 @@ impl Client {
 
     fn confirm(&mut self, now: Instant, task: Task, proof: Proof) -> Phase {
         self.guid = Some(proof.guid());
-        let mut tries = Tries::new(now, task.wait, TRIES_CONFIRM_MAX);
+        let mut tries = Tries::new(now, task.wait, TRIES_MAX);
         self.send_rakp3(now, &proof, &mut tries);
         Phase::Working(task, Stage::Confirming(proof, tries))
     }
@@ -384,7 +399,6 @@ impl Client {
                     return Phase::Working(task, Stage::Confirming(proof, tries));
                 }
                 task.fault = None;
-                self.agreed = Some(proof.suite());
                 self.ask(now, task, proof.into_session(), Command::RaisePrivilege, now)
             }
             Err(status) if is_ours && names_us(rakp4.console_id, proof.console_id()) => {
@@ -410,6 +424,7 @@ impl Client {
             return Phase::Working(task, Stage::Asking(session, asked));
         };
         task.hear(Heard::Answer);
+        self.agreed = Some(session.suite());
         if response.completion != 0 {
             return self.ask_otherwise(now, task, session, asked.command, response.completion);
         }
@@ -504,10 +519,10 @@ impl Client {
     }
 
     /// The request of this stage was not answered: sends it again, or begins a new session.
-    fn repeat(&mut self, now: Instant, mut task: Task, mut stage: Stage) -> Phase {
+    fn repeat(&mut self, now: Instant, mut task: Task, stage: Stage) -> Phase {
         if stage.tries().is_exhausted() {
             // The next session is given more time: this one may have failed by our impatience.
-            task.wait = (task.wait * 2).min(WAIT_MAX);
+            task.wait = tries::longer(task.wait);
             if matches!(stage, Stage::Opening(..)) {
                 // A BMC may be silent about a suite that it does not know.
                 self.suites.rotate_left(usize::from(self.suites.len() > 1));
@@ -515,12 +530,27 @@ impl Client {
             self.abandon(stage.into_session());
             return self.open_session(now, task, now);
         }
-        match &mut stage {
-            Stage::Opening(offer, tries) => self.send_open_request(now, offer, tries),
-            Stage::Proving(challenge, tries) => self.send_rakp1(now, challenge, tries),
-            Stage::Confirming(proof, tries) => self.send_rakp3(now, proof, tries),
-            Stage::Asking(session, asked) => self.send_command(now, session, asked),
-        }
+        let stage = match stage {
+            Stage::Opening(offer, mut tries) => {
+                self.send_open_request(now, &offer, &mut tries);
+                Stage::Opening(offer, tries)
+            }
+            Stage::Proving(challenge, mut tries) => {
+                self.send_rakp1(now, &challenge, &mut tries);
+                Stage::Proving(challenge, tries)
+            }
+            Stage::Confirming(proof, tries) => {
+                let mut session = proof.clone().into_session();
+                let mut asked = self.prepare(Command::RaisePrivilege, tries);
+                asked.unconfirmed = Some(proof);
+                self.send_command(now, &mut session, &mut asked);
+                Stage::Asking(session, asked)
+            }
+            Stage::Asking(mut session, mut asked) => {
+                self.send_command(now, &mut session, &mut asked);
+                Stage::Asking(session, asked)
+            }
+        };
         Phase::Working(task, stage)
     }
 
@@ -550,7 +580,7 @@ impl Client {
     }
 
     fn prepare(&mut self, command: Command, tries: Tries) -> Asked {
-        Asked { command, seq: self.draw_seq(), tries }
+        Asked { command, seq: self.draw_seq(), tries, unconfirmed: None }
     }
 
     fn send_open_request(&mut self, now: Instant, offer: &Offer, tries: &mut Tries) {
@@ -575,6 +605,10 @@ impl Client {
     /// Sends a command, again with the same sequence number in the message: the BMC sees that it
     /// is a repetition.
     fn send_command(&mut self, now: Instant, session: &mut Session, asked: &mut Asked) {
+        if let Some(proof) = &asked.unconfirmed {
+            let payload = proof.emit(self.draw_tag());
+            self.transmit(packet::emit_plain(Kind::Rakp3, &payload));
+        }
         asked.tries.note_sent(now, asked.seq);
         let datagram = session.seal(&asked.command.emit(asked.seq), self.entropy.draw());
         self.transmit(datagram);

@@ -35,6 +35,11 @@ impl Session {
         Self { suite, console_id, managed_id, keys, sent: 0, received: ReplayWindow::default() }
     }
 
+    /// The suite that it was opened with.
+    pub(super) fn suite(&self) -> CipherSuite {
+        self.suite
+    }
+
     /// The BMC's id of this session.
     pub(super) fn managed_id(&self) -> u32 {
         self.managed_id

@@ -9,11 +9,14 @@ use crate::types::Instant;
 /// The wait before the first repetition, as long as the BMC has not shown to be slower.
 pub(super) const WAIT_MIN: Duration = Duration::from_millis(150);
 /// The longest wait between two repetitions.
-pub(super) const WAIT_MAX: Duration = Duration::from_millis(1200);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(3);
 /// The most sendings of one request before the whole session is begun anew.
 pub(super) const TRIES_MAX: u8 = 5;
-/// The same for RAKP message 3: a BMC that took it and whose word was lost answers no other one.
-pub(super) const TRIES_CONFIRM_MAX: u8 = 2;
+/// The wait after one of `wait`: half as long again, up to [`WAIT_MAX`]. Gentle, because a wait
+/// that is too short costs one datagram, and one that is too long costs the client its service.
+pub(super) fn longer(wait: Duration) -> Duration {
+    (wait * 3 / 2).min(WAIT_MAX)
+}
 
 /// The sendings of one request.
 #[derive(Clone, Debug)]
@@ -27,7 +30,7 @@ pub(super) struct Tries {
 
 impl Tries {
     /// At most `max` sendings, the first at `due`, the second `wait` after it; then each wait is
-    /// twice the last.
+    /// half as long again as the last.
     pub(super) fn new(due: Instant, wait: Duration, max: u8) -> Self {
         Self { left: max, wait: wait.clamp(WAIT_MIN, WAIT_MAX), due, sent: Vec::new() }
     }
@@ -45,7 +48,7 @@ impl Tries {
     pub(super) fn note_sent(&mut self, now: Instant, tag: u8) {
         self.left = self.left.saturating_sub(1);
         self.due = now + self.wait;
-        self.wait = (self.wait * 2).min(WAIT_MAX);
+        self.wait = longer(self.wait);
         self.sent.push((tag, now));
     }
 
