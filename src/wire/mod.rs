@@ -8,4 +8,5 @@ pub mod arp;
 pub mod auth;
 pub mod control;
 pub mod heartbeat;
+pub mod ipmi;
 pub mod ndp;

@@ -1,0 +1,30 @@
+//! A client for BMCs over RMCP+ (IPMI v2.0), made to switch power and to be certain about it.
+//!
+//! Bytes, moments and a seed go in; bytes, deadlines and one outcome per order come out. It knows
+//! no socket and no clock. What it says is what the BMC said in an authenticated session, or why
+//! there is no such word: it never takes silence, or a datagram that anybody could have sent, for
+//! an answer.
+//!
+//! - [`client`]: the state machine, with its diagram
+//! - `handshake`, `session`: the stages of a session and the session itself
+//! - `packet`, `rakp`, `message`: layouts, from outside in
+//! - `crypto`, `refusal`: the cipher suites; what refusals mean
+//!
+//! Section numbers are those of the *Intelligent Platform Management Interface Specification,
+//! Second Generation, v2.0, revision 1.1*.
+#![forbid(unsafe_code, clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod client;
+mod crypto;
+mod handshake;
+mod message;
+mod packet;
+mod rakp;
+mod refusal;
+mod session;
+mod tries;
+
+pub use client::{Client, Order};
+pub use crypto::CipherSuite;
+pub use handshake::{Login, PASSWORD_LEN_MAX, USER_LEN_MAX};
+pub use packet::DATAGRAM_LEN_MAX;

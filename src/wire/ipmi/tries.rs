@@ -1,0 +1,64 @@
+//! How often and when one request is sent: the repetitions of one step.
+//!
+//! Knows moments and message tags, not what is sent.
+
+use core::time::Duration;
+
+use crate::types::Instant;
+
+/// The wait before the first repetition, as long as the BMC has not shown to be slower.
+pub(super) const WAIT_MIN: Duration = Duration::from_millis(150);
+/// The longest wait between two repetitions.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(3);
+/// The most sendings of one request before the whole session is begun anew.
+pub(super) const TRIES_MAX: u8 = 5;
+/// The wait after one of `wait`: half as long again, up to [`WAIT_MAX`]. Gentle, because a wait
+/// that is too short costs one datagram, and one that is too long costs the client its service.
+pub(super) fn longer(wait: Duration) -> Duration {
+    (wait * 3 / 2).min(WAIT_MAX)
+}
+
+/// The sendings of one request.
+#[derive(Clone, Debug)]
+pub(super) struct Tries {
+    left: u8,
+    wait: Duration,
+    due: Instant,
+    /// Tag and moment of each sending of a handshake message, the newest last.
+    sent: Vec<(u8, Instant)>,
+}
+
+impl Tries {
+    /// At most `max` sendings, the first at `due`, the second `wait` after it; then each wait is
+    /// half as long again as the last.
+    pub(super) fn new(due: Instant, wait: Duration, max: u8) -> Self {
+        Self { left: max, wait: wait.clamp(WAIT_MIN, WAIT_MAX), due, sent: Vec::new() }
+    }
+
+    /// When to send again, or to give up if [`Self::is_exhausted`].
+    pub(super) fn due(&self) -> Instant {
+        self.due
+    }
+
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.left == 0
+    }
+
+    /// It is sent now, with `tag`; requests without one pass any.
+    pub(super) fn note_sent(&mut self, now: Instant, tag: u8) {
+        self.left = self.left.saturating_sub(1);
+        self.due = now + self.wait;
+        self.wait = longer(self.wait);
+        self.sent.push((tag, now));
+    }
+
+    /// When the message with `tag` was sent; nothing if it was not sent in this step.
+    pub(super) fn sent_at(&self, tag: u8) -> Option<Instant> {
+        self.sent.iter().find(|(sent, _)| *sent == tag).map(|(_, at)| *at)
+    }
+
+    /// The same for the newest sending alone.
+    pub(super) fn newest_sent_at(&self, tag: u8) -> Option<Instant> {
+        self.sent.last().filter(|(sent, _)| *sent == tag).map(|(_, at)| *at)
+    }
+}

@@ -1,0 +1,16 @@
+//! Fence devices: the native IPMI client and the agents, against BMCs that behave and BMCs that
+//! do not. Needs the Debian packages openipmi (`ipmi_sim`), ipmitool and fence-agents; without
+//! them the tests fail and say so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test that cannot go on fails"
+)]
+
+#[path = "support/bmc.rs"]
+mod bmc;
+#[path = "ipmi/client.rs"]
+mod client;
