@@ -1,6 +1,7 @@
 //! All that the engine can ask for, in order and bounded.
 
 use core::time::Duration;
+use std::collections::VecDeque;
 
 use super::event::Event;
 use super::input::{Order, RequestId};
@@ -112,23 +113,30 @@ pub enum Denial {
 /// The effects of one step: a buffer that the shell keeps and empties after each step.
 #[derive(Debug)]
 pub struct Effects {
-    list: Vec<Effect>,
+    list: VecDeque<Effect>,
 }
 
 impl Effects {
     /// The most effects of one step: heartbeats to every peer on every link twice over, orders to
     /// every device, and reports. More is a broken invariant.
     pub const MAX: usize = 1024;
+    /// Room for a usual step, so that none allocates.
+    const ROOM: usize = 64;
 
     /// An empty buffer with room for a usual step.
     pub fn new() -> Self {
-        Self { list: Vec::with_capacity(Self::MAX) }
+        Self { list: VecDeque::with_capacity(Self::ROOM) }
     }
 
     /// Adds an effect behind the others.
     pub(super) fn push(&mut self, effect: Effect) {
         assert!(self.list.len() < Self::MAX, "a step made more than Effects::MAX effects");
-        self.list.push(effect);
+        self.list.push_back(effect);
+    }
+
+    /// Takes the next effect out.
+    pub fn take_next(&mut self) -> Option<Effect> {
+        self.list.pop_front()
     }
 
     /// Takes all effects out, in order.

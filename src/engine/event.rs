@@ -348,4 +348,16 @@ impl Refusal {
         Self::Stale,
         Self::Unproven,
     ];
+
+    /// The reason as the status names it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Stranger => "stranger",
+            Self::NotForUs => "not-for-us",
+            Self::OtherLink => "other-link",
+            Self::Replayed => "replayed",
+            Self::Stale => "stale",
+            Self::Unproven => "unproven-incarnation",
+        }
+    }
 }

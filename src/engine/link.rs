@@ -40,8 +40,12 @@ pub(super) struct Link {
     rtt: Option<Duration>,
     /// When the next heartbeat is due on this link.
     pub(super) send_at: Instant,
-    /// Counts for the status.
+    /// Since when it has its state.
+    since: Instant,
+    /// How many heartbeats were heard on it.
     pub(super) heard_count: u64,
+    /// How often it became late.
+    pub(super) late_count: u64,
 }
 
 impl Link {
@@ -55,7 +59,9 @@ impl Link {
             unheard_since: None,
             rtt: None,
             send_at: now,
+            since: now,
             heard_count: 0,
+            late_count: 0,
         }
     }
 
@@ -65,6 +71,10 @@ impl Link {
 
     pub(super) fn state(&self) -> LinkState {
         self.state
+    }
+
+    pub(super) fn since(&self) -> Instant {
+        self.since
     }
 
     pub(super) fn heard_at(&self) -> Option<Instant> {
@@ -152,9 +162,13 @@ impl Link {
             (None, _) if now >= started + self.settings.deadtime => LinkState::Down,
             (None, _) => LinkState::Quiet,
         };
-        let changed = state != self.state;
+        if state == self.state {
+            return None;
+        }
         self.state = state;
-        changed.then_some(state)
+        self.since = now;
+        self.late_count += u64::from(state == LinkState::Late);
+        Some(state)
     }
 
     /// The next moment at which [`Link::judge`] may come to another result.

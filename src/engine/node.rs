@@ -205,8 +205,11 @@ impl Node {
     /// Own lateness is nobody's silence; after a gap as long as a deadtime, nothing that was
     /// believed of the peers is believed any more.
     fn note_stall(&mut self, late_by: Duration, out: &mut Effects) {
-        out.push(Effect::Report(Event::Stalled { late_by }));
         let deadtime = self.deadtime_min();
+        let warntime = self.settings.links.iter().map(|link| link.warntime).min();
+        if warntime.is_some_and(|warntime| late_by >= warntime) {
+            out.push(Effect::Report(Event::Stalled { late_by }));
+        }
         self.initdead_until =
             (self.initdead_until + late_by).min(self.now + self.settings.initdead);
         self.look = None;

@@ -54,6 +54,11 @@ impl Path {
         self.nics.get(nic.index()).is_some_and(|nic| nic.carrier)
     }
 
+    /// Whether the NIC's ping targets answer, or it has none.
+    pub(super) fn has_reach(&self, nic: NicId) -> bool {
+        self.nics.get(nic.index()).is_some_and(|nic| !nic.unreachable)
+    }
+
     /// Whether the NIC has carrier and its targets, if any, answer.
     pub(super) fn is_nic_good(&self, nic: NicId) -> bool {
         self.nics.get(nic.index()).is_some_and(|nic| nic.carrier && !nic.unreachable)

@@ -6,8 +6,9 @@ use super::event::{Cause, Degradation, FrozenCause, LinkState, Refusal};
 use super::link::Link;
 use super::node::Node;
 use super::peer::{Peer, Presence};
+use crate::types::heartbeat::NICS_MAX;
 use crate::types::{
-    BootId, DeviceId, FenceFault, Incarnation, Instant, LinkId, NicId, NodeId, PeerState, Power,
+    BootId, DeviceId, FenceFault, Incarnation, Instant, LinkId, Mac, NicId, NodeId, PeerState, Power,
     Term,
 };
 
@@ -84,6 +85,8 @@ pub struct PeerView {
     pub heard_at: Option<Instant>,
     /// The links to it.
     pub links: Vec<LinkView>,
+    /// The MACs of its service NICs, as it told them.
+    pub macs: [Mac; NICS_MAX],
     /// When one of its MACs last answered for a VIP while we looked.
     pub answered_at: Option<Instant>,
     /// Until when it is left serving unheard, if this node is isolated from it.
@@ -105,8 +108,12 @@ pub struct LinkView {
     pub heard_at: Option<Instant>,
     /// The last round trip.
     pub rtt: Option<Duration>,
+    /// Since when it has that state.
+    pub since: Instant,
     /// How many heartbeats were heard on it.
     pub heard_count: u64,
+    /// How often it became late.
+    pub late_count: u64,
 }
 
 /// One service NIC of this node.
@@ -116,7 +123,9 @@ pub struct NicView {
     pub id: NicId,
     /// Whether it has carrier.
     pub carrier: bool,
-    /// Whether it has carrier and its ping targets, if any, answer.
+    /// Whether its ping targets answer; true if it has none.
+    pub reach: bool,
+    /// Both together.
     pub good: bool,
 }
 
@@ -155,6 +164,7 @@ impl Node {
                 .map(|id| NicView {
                     id,
                     carrier: self.path.has_carrier(id),
+                    reach: self.path.has_reach(id),
                     good: self.path.is_nic_good(id),
                 })
                 .collect(),
@@ -191,6 +201,7 @@ fn view_peer(peer: &Peer) -> PeerView {
         boot: peer.identity.map(|identity| identity.boot),
         heard_at: peer.heard_at(),
         links: peer.links.iter().map(view_link).collect(),
+        macs: peer.macs,
         answered_at: peer.answered_at,
         grace_until: peer.grace_until,
         frozen_cause: ladder.and_then(super::fence::Ladder::frozen_cause),
@@ -204,6 +215,8 @@ fn view_link(link: &Link) -> LinkView {
         state: link.state(),
         heard_at: link.heard_at(),
         rtt: link.rtt(),
+        since: link.since(),
         heard_count: link.heard_count,
+        late_count: link.late_count,
     }
 }

@@ -91,6 +91,43 @@ impl Event {
         }
     }
 
+    /// The name of the peer, link, NIC, VIP or device it is about; empty if it is about none.
+    pub fn subject<'n>(&self, names: &'n Names) -> &'n str {
+        match self {
+            Self::PeerRole { node, .. }
+            | Self::PeerHeard { node, .. }
+            | Self::PeerLate { node }
+            | Self::PeerLost { node, .. }
+            | Self::Granted { node, .. }
+            | Self::Proven { node, .. }
+            | Self::ProofVoid { node, .. }
+            | Self::FenceLevel { node, .. }
+            | Self::FenceLevelFailed { node, .. }
+            | Self::Frozen { node, .. }
+            | Self::TwoActives { node, .. }
+            | Self::ConfirmedOff { node, .. } => names.node(*node),
+            Self::Link { link, .. } | Self::Refused { link, .. } => names.link(*link),
+            Self::Nic { nic, .. } => names.nic(*nic),
+            Self::FenceDevice { device, .. } => names.device(*device),
+            Self::Collision { vip, .. }
+            | Self::VipGone { vip }
+            | Self::VipRestored { vip }
+            | Self::VipNotRestored { vip, .. } => names.vip(*vip),
+            Self::Degraded { what, .. } => match what {
+                Degradation::PeerMissing(node) | Degradation::ConfigDiffers(node) => {
+                    names.node(*node)
+                }
+                Degradation::FenceDevice(id) => names.device(*id),
+                Degradation::Record | Degradation::Mark | Degradation::PathBad => "",
+            },
+            Self::Role { .. }
+            | Self::Stalled { .. }
+            | Self::Acquired { .. }
+            | Self::AcquireFailed { .. }
+            | Self::ReleaseFailed { .. } => "",
+        }
+    }
+
     /// The kind of event, one word, for programs.
     pub fn kind(&self) -> &'static str {
         match self {

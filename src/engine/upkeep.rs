@@ -8,6 +8,9 @@ use super::node::Node;
 use super::role::Role;
 use crate::types::{Instant, NicId, OpId, VipId};
 
+/// How many repairs one step begins; the others follow in the next ones.
+const RESTORES_PER_STEP_MAX: usize = 64;
+
 /// A VIP that vanished, with the repair that runs or the time of the next one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Missing {
@@ -91,8 +94,10 @@ impl Node {
     pub(super) fn restore_missing(&mut self, out: &mut Effects) {
         let now = self.now;
         let Role::Active { doubt_until: None, .. } = self.role.get() else { return };
+        let mut begun = 0;
         for missing in &mut self.holding.missing {
-            if missing.op.is_none() && now >= missing.retry_at {
+            if missing.op.is_none() && now >= missing.retry_at && begun < RESTORES_PER_STEP_MAX {
+                begun += 1;
                 let op = self.ops.next();
                 missing.op = Some(op);
                 out.push(Effect::Restore { op, vip: missing.vip });

@@ -19,6 +19,13 @@ pub fn now() -> Instant {
     })
 }
 
+/// The wall clock in milliseconds since 1970. For display only: it may jump.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads it, for display only")]
+pub fn wall_unix_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

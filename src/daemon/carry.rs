@@ -1,0 +1,184 @@
+//! Carrying effects out, and answering operators.
+
+use super::shell::Shell;
+use super::status::Sources;
+use crate::engine::effect::{Answer, Denial};
+use crate::engine::settings::Mark;
+use crate::engine::{Effect, Event, Input, Order, Outcome, RequestId, Why};
+use crate::io::control::Incoming;
+use crate::io::fence::{self, Job};
+use crate::types::{DeviceId, Heartbeat, OpId};
+use crate::wire::control::{Code, EventLevel, Failure, Request, Response};
+
+impl Shell {
+    /// Carries one effect out. What is answered at once is put before all other inputs.
+    pub(super) fn carry(&mut self, effect: Effect) {
+        let now = self.now;
+        match effect {
+            Effect::Send(heartbeat) => self.send(&heartbeat),
+            Effect::Probe => self.network.probe(),
+            Effect::Acquire { op, term: _ } => self.network.acquire(now, op),
+            Effect::Release { op } => self.network.release(now, op),
+            Effect::Announce => self.network.announce(now),
+            Effect::Restore { op, vip } => self.network.restore(now, op, vip),
+            Effect::Mark { op, mark } => self.write_mark(op, &mark),
+            Effect::Store { op, record } => {
+                self.records.write(self.poll.registry(), now, op, &record);
+                while let Some((op, outcome)) = self.records.take_done() {
+                    self.inbox.push_back(Input::Done { op, outcome });
+                }
+            }
+            Effect::Power { op, device, order, timeout } => {
+                self.order_power(op, device, order, now + timeout);
+            }
+            Effect::Cancel { op } => self.fences.cancel(self.poll.registry(), now, op),
+            Effect::Answer { request, answer } => self.answer_operator(request, &answer),
+            Effect::Report(event) => self.report(&event),
+            Effect::Exit => self.over = true,
+        }
+    }
+
+    fn send(&mut self, heartbeat: &Heartbeat) {
+        let bytes = self.codec.emit(heartbeat);
+        let index = heartbeat.link.index();
+        let Some(link) = self.links.get_mut(index) else { return };
+        let change = link.send(heartbeat.to, &bytes, self.now);
+        self.tell_link_change(index, change);
+    }
+
+    fn write_mark(&mut self, op: OpId, mark: &Mark) {
+        let outcome = match self.files.write_mark(mark) {
+            Ok(()) => Outcome::Confirmed,
+            Err(error) => Outcome::Refused(Why::new(&format!("cannot write the mark: {error}"))),
+        };
+        self.inbox.push_front(Input::Done { op, outcome });
+    }
+
+    fn order_power(
+        &mut self,
+        op: OpId,
+        device: DeviceId,
+        order: Order,
+        deadline: crate::types::Instant,
+    ) {
+        let order = match order {
+            Order::Off => fence::Order::Off,
+            Order::Read => fence::Order::Read,
+            Order::Check => fence::Order::Check,
+        };
+        let job = Job { op, device, order, deadline };
+        if let Some(config) = self.plan.devices.get(device.index()) {
+            self.fences.start(self.poll.registry(), self.now, job, config);
+        }
+    }
+
+    fn report(&mut self, event: &Event) {
+        let line = self.journal.note(event);
+        self.control.broadcast_event(line);
+    }
+
+    /// Answers an operator's request, or hands it to the engine.
+    pub(super) fn answer(&mut self, incoming: Incoming) {
+        let Incoming { connection, request, caller } = incoming;
+        match request {
+            Request::Status => {
+                let status = Response::Status(Box::new(self.status()));
+                self.control.respond(connection, &status, self.now);
+            }
+            Request::Events { follow: _ } => {
+                for line in self.journal.kept() {
+                    self.control.tell(connection, line);
+                }
+                self.control.respond(connection, &Response::Ok, self.now);
+            }
+            Request::ConfirmOff { node, force, by } => {
+                let known = self.plan.names.nodes.iter().find(|(_, name)| *name == node);
+                let Some((id, _)) = known else {
+                    let known: Vec<&str> =
+                        self.plan.names.nodes.iter().map(|(_, name)| name.as_str()).collect();
+                    let message = format!("there is no node {node} in the configuration");
+                    let remedy = format!("the nodes are {}", known.join(" and "));
+                    let failure = Failure::new(Code::UnknownNode, &message, &remedy);
+                    self.control.respond(connection, &Response::Error(failure), self.now);
+                    return;
+                };
+                let id = *id;
+                let who = by.unwrap_or_else(|| "somebody".to_owned());
+                let forced = if force { " --force" } else { "" };
+                let text = format!(
+                    "operator {who} (uid {}, pid {}) asks: confirm-off {node}{forced}",
+                    caller.uid, caller.pid
+                );
+                self.tell(EventLevel::Warning, "operator", &node, text);
+                self.last_request = self.last_request.saturating_add(1);
+                let request = RequestId(self.last_request);
+                self.asked.push_back((request, connection));
+                self.feed(Input::ConfirmOff { request, node: id, force });
+            }
+        }
+    }
+
+    fn answer_operator(&mut self, request: RequestId, answer: &Answer) {
+        let Some(index) = self.asked.iter().position(|(asked, _)| *asked == request) else {
+            return;
+        };
+        let Some((_, connection)) = self.asked.remove(index) else { return };
+        let response = match answer {
+            Answer::Accepted => Response::Ok,
+            Answer::Denied(denial) => Response::Error(self.explain(*denial)),
+        };
+        self.control.respond(connection, &response, self.now);
+    }
+
+    fn explain(&self, denial: Denial) -> Failure {
+        match denial {
+            Denial::NotAPeer => Failure::new(
+                Code::UnknownNode,
+                "this is no peer of the node that you ask",
+                "name the other node, the one that is off",
+            ),
+            Denial::Heard => Failure::new(
+                Code::Denied,
+                "the node is heard on a heartbeat link: it is not off",
+                "if it must go, stop its tandem daemon, or switch its power off",
+            ),
+            Denial::NotNeeded => Failure::new(
+                Code::NotNeeded,
+                "nothing waits for this word: this node is active, or has its proof already",
+                "see tandem status",
+            ),
+            Denial::Answers => Failure::new(
+                Code::NeedsForce,
+                "the node's virtual IPs answer on a service network: it seems to be alive",
+                "make sure that it has no power; then add --force",
+            ),
+            Denial::ReadsOn(device) => {
+                let device = self.plan.names.device(device);
+                Failure::new(
+                    Code::NeedsForce,
+                    &format!("its fence device {device} last read that its power is on"),
+                    "make sure that it has no power; then add --force",
+                )
+            }
+        }
+    }
+
+    fn status(&self) -> crate::wire::control::Status {
+        let view = self.node.snapshot();
+        let refused_by_link = self.codec.refused_by_link();
+        let by_engine = view.refused.iter().map(|(reason, count)| (reason.word(), *count));
+        let refused = self.codec.refused_by_reason().chain(by_engine).collect();
+        let sources = Sources {
+            now: self.now,
+            started: self.started,
+            plan: &self.plan,
+            view: &view,
+            links: &self.links,
+            refused_by_link: &refused_by_link,
+            refused,
+            is_held: &|vip| self.network.is_held(vip),
+            claims: &self.claims,
+        };
+        sources.status()
+    }
+}

@@ -1,0 +1,180 @@
+//! The daemon: start-up in order, the loop, the end.
+//!
+//! ```text
+//!   scheduling and memory ─► sockets and devices ─► what an earlier life left ─► engine ─► loop
+//! ```
+//!
+//! Everything that can wait for something (reading files, asking the kernel what there is) happens
+//! before the loop. On the loop nothing waits.
+
+mod carry;
+mod clock_watch;
+mod journal;
+mod keys;
+mod record;
+mod shell;
+mod status;
+
+use core::fmt;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Plan, Priority};
+use crate::io::state_files::{Damage, StateFiles};
+use crate::sys::priority;
+use crate::types::{BootId, Incarnation};
+
+/// Where the kernel tells its boot.
+const BOOT_ID_PATH: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Why the daemon could not start, or had to end.
+#[derive(Debug)]
+pub enum Failure {
+    /// Something that it needs could not be had.
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Another daemon is running, or the control socket cannot be made.
+    Control(crate::io::control::OpenError),
+    /// Something else is wrong.
+    Other(String),
+}
+
+impl Failure {
+    fn io(what: impl Into<String>, source: io::Error) -> Self {
+        Self::Io { what: what.into(), source }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { what, source } => write!(f, "cannot {what}: {source}"),
+            Self::Control(error) => write!(f, "control socket: {error}"),
+            Self::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+impl core::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Control(error) => Some(error),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+/// Runs the daemon until it is told to end.
+///
+/// # Errors
+/// If something it needs cannot be had.
+pub fn run(plan: Plan) -> Result<(), Failure> {
+    let life = Life::begin(&plan)?;
+    prepare_process(&plan);
+    shell::Shell::open(plan, life)?.run()
+}
+
+/// What makes this start of the daemon this one.
+struct Life {
+    boot: BootId,
+    incarnation: Incarnation,
+    files: StateFiles,
+    /// Held for as long as the daemon lives: two of them would share one mark.
+    _lock: File,
+}
+
+impl Life {
+    fn begin(plan: &Plan) -> Result<Self, Failure> {
+        let runtime = &plan.runtime;
+        make_directory(&runtime.runtime_dir)?;
+        make_directory(&runtime.state_dir)?;
+        let lock = lock(&runtime.runtime_dir)?;
+        Ok(Self {
+            boot: read_boot()?,
+            incarnation: draw_incarnation()?,
+            files: StateFiles::new(&runtime.runtime_dir, &runtime.state_dir),
+            _lock: lock,
+        })
+    }
+}
+
+/// A directory that only root may look into. One that cannot be made is told, not fatal: tandem
+/// serves without a state directory, degraded.
+fn make_directory(path: &Path) -> Result<(), Failure> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    match made {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            log::warn!("cannot make {}: {error}", path.display());
+            Ok(())
+        }
+        Err(error) => Err(Failure::io(format!("make the directory {}", path.display()), error)),
+    }
+}
+
+fn lock(directory: &Path) -> Result<File, Failure> {
+    let path: PathBuf = directory.join("lock");
+    let file = File::create(&path)
+        .map_err(|error| Failure::io(format!("make {}", path.display()), error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Failure::Other(format!(
+            "another tandem daemon holds {}: stop it first (systemctl stop tandem)",
+            path.display()
+        ))),
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(Failure::io(format!("lock {}", path.display()), error))
+        }
+    }
+}
+
+fn read_boot() -> Result<BootId, Failure> {
+    let text = std::fs::read_to_string(BOOT_ID_PATH)
+        .map_err(|error| Failure::io(format!("read {BOOT_ID_PATH}"), error))?;
+    text.parse().map_err(|error| Failure::Other(format!("{BOOT_ID_PATH}: {error}")))
+}
+
+fn draw_incarnation() -> Result<Incarnation, Failure> {
+    loop {
+        let drawn = getrandom::u64()
+            .map_err(|error| Failure::Other(format!("cannot draw a random number: {error}")))?;
+        if Incarnation(drawn) != Incarnation::NONE {
+            return Ok(Incarnation(drawn));
+        }
+    }
+}
+
+/// Real-time priority and locked memory, when permitted; a clear warning when not.
+fn prepare_process(plan: &Plan) {
+    if let Priority::RealTime(level) = plan.runtime.priority
+        && let Err(error) = priority::set_realtime(level)
+    {
+        log::warn!(
+            "no real-time priority ({error}): under load heartbeats may be late; run as root, or \
+             with CAP_SYS_NICE, or set runtime.priority = \"off\""
+        );
+    }
+    if plan.runtime.lock_memory
+        && let Err(error) = priority::lock_memory()
+    {
+        log::warn!(
+            "memory is not locked ({error}): a swapped page may delay a takeover; run as root, or \
+             with CAP_IPC_LOCK, or set runtime.lock-memory = false"
+        );
+    }
+}
+
+/// Tells what is wrong with a state file, and goes on as if there were none.
+fn or_nothing<T>(what: &str, read: Result<Option<T>, Damage>) -> Option<T> {
+    read.unwrap_or_else(|damage| {
+        log::warn!("the {what} of an earlier life {damage}");
+        None
+    })
+}

@@ -1,0 +1,427 @@
+//! The loop: one thread, one poll, everything that happens in a fixed order.
+//!
+//! ```text
+//!   sleep until the next deadline ─► read the clock once ─► late? tell the engine first
+//!      ▲                                                          │
+//!      │                                                          ▼
+//!   tick, if due ◄── devices, files ◄── service side ◄── links (drained before silence is judged)
+//! ```
+//!
+//! One input goes into the engine at a time, and all its effects are carried out ([`super::carry`])
+//! before the next. Each source gives a bounded share per turn; what is left keeps the loop awake.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream as StdStream;
+
+use mio::event::Source as _;
+use mio::net::UnixStream;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::clock_watch::ClockWatch;
+use super::journal::Journal;
+use super::keys::Codec;
+use super::record::RecordWriter;
+use super::status::SeenClaim;
+use super::{Failure, Life, or_nothing};
+use crate::config::{Plan, Transport};
+use crate::engine::settings::Remembered;
+use crate::engine::{Effects, Input, Node, RequestId};
+use crate::io::control::{ConnectionId, ControlConfig, ControlServer, Incoming};
+use crate::io::fence::FencePool;
+use crate::io::network::{self, Network, Occurrence};
+use crate::io::state_files::StateFiles;
+use crate::io::udp::{Drained, UdpChange, UdpLink};
+use crate::sys::clock;
+use crate::sys::timer::DeadlineTimer;
+use crate::types::heartbeat::{LINKS_MAX, NICS_MAX};
+use crate::types::{Instant, LinkId, Mac, NicId};
+use crate::wire::control::EventLevel;
+
+/// The most inputs that wait for the engine at a time: one turn's share of every source. Further
+/// ones stay where they are until the next turn.
+const INBOX_MAX: usize = 4096;
+/// The most readiness events taken from the poll at a time.
+const EVENTS_MAX: usize = 256;
+/// How many turns in a row the links may keep the engine from judging silence: more is a flood,
+/// and a flood must not keep a dead peer alive.
+const FLOODED_TURNS_MAX: u32 = 16;
+
+const TIMER: Token = Token(0);
+const SIGNALS: Token = Token(1);
+const RECORD: Token = Token(2);
+const LINKS: usize = 16;
+const CONTROL: usize = LINKS + LINKS_MAX;
+const FENCE: usize = CONTROL + ControlServer::TOKENS;
+const NETWORK: usize = FENCE + crate::io::fence::ORDERS_MAX;
+
+/// The daemon at work.
+pub(super) struct Shell {
+    pub(super) plan: Plan,
+    pub(super) node: Node,
+    pub(super) effects: Effects,
+    pub(super) inbox: VecDeque<Input>,
+    /// The moment of this turn.
+    pub(super) now: Instant,
+    pub(super) started: Instant,
+    pub(super) poll: Poll,
+    timer: DeadlineTimer,
+    watch: ClockWatch,
+    signals: UnixStream,
+    pub(super) links: Vec<UdpLink>,
+    /// Links that may have more to give, one bit each.
+    links_waiting: u32,
+    flooded_turns: u32,
+    pub(super) codec: Codec,
+    pub(super) network: Network,
+    pub(super) fences: FencePool,
+    pub(super) control: ControlServer,
+    /// Operators' requests that the engine has not answered yet.
+    pub(super) asked: VecDeque<(RequestId, ConnectionId)>,
+    pub(super) last_request: u64,
+    pub(super) files: StateFiles,
+    pub(super) records: RecordWriter,
+    pub(super) journal: Journal,
+    pub(super) claims: Vec<SeenClaim>,
+    pub(super) over: bool,
+    /// Held for as long as the daemon lives.
+    _life: Life,
+}
+
+impl Shell {
+    /// Opens everything and gives the engine its first inputs.
+    pub(super) fn open(plan: Plan, life: Life) -> Result<Self, Failure> {
+        let now = clock::now();
+        let poll = Poll::new().map_err(|error| Failure::io("make the poll", error))?;
+        let registry = poll.registry();
+        let timer = DeadlineTimer::new().map_err(|error| Failure::io("make a timer", error))?;
+        registry
+            .register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)
+            .map_err(|error| Failure::io("watch the timer", error))?;
+        let signals = catch_signals(&poll)?;
+        let network = open_network(&plan, &poll, now)?;
+        let control_config =
+            ControlConfig { path: plan.runtime.control_socket.clone(), readers: None };
+        let control = ControlServer::open(&control_config, registry, Token(CONTROL))
+            .map_err(Failure::Control)?;
+        let codec = Codec::new(&plan).map_err(|error| Failure::Other(error.to_string()))?;
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::io("find this program's own file", error))?;
+        let settings = plan.engine_settings(life.boot, life.incarnation, macs(&network));
+        let mut shell = Self {
+            node: Node::new(settings, now),
+            effects: Effects::new(),
+            inbox: VecDeque::with_capacity(64),
+            now,
+            started: now,
+            timer,
+            watch: ClockWatch::default(),
+            signals,
+            links: open_links(&plan),
+            links_waiting: 0,
+            flooded_turns: 0,
+            codec,
+            network,
+            fences: FencePool::new(FENCE),
+            control,
+            asked: VecDeque::new(),
+            last_request: 0,
+            files: life.files.clone(),
+            records: RecordWriter::new(program, life.files.record_path(), RECORD),
+            journal: Journal::new(plan.names.clone()),
+            claims: Vec::new(),
+            over: false,
+            plan,
+            poll,
+            _life: life,
+        };
+        shell.begin();
+        Ok(shell)
+    }
+
+    /// What an earlier life left, and how the NICs are: the engine's first inputs.
+    fn begin(&mut self) {
+        let name = self.plan.names.node(self.plan.local);
+        log::info!(
+            "tandem {} starts as node {name} of {}",
+            env!("CARGO_PKG_VERSION"),
+            self.plan.cluster
+        );
+        let remembered = Remembered {
+            mark: or_nothing("mark", self.files.read_mark()),
+            record: or_nothing("record", self.files.read_record()).unwrap_or_default(),
+            leftovers: !self.network.leftovers().is_empty(),
+        };
+        self.reopen_links();
+        self.feed(Input::Start(remembered));
+        self.take_occurrences();
+    }
+
+    /// Runs until the engine has ended.
+    ///
+    /// # Errors
+    /// If the poll itself fails: nothing can be done without it.
+    pub(super) fn run(&mut self) -> Result<(), Failure> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        while !self.over {
+            self.sleep(&mut events)?;
+            self.now = clock::now();
+            if let Some(late_by) = self.watch.wake(self.now) {
+                self.feed(Input::Stalled { late_by });
+            }
+            let mut incoming = Vec::new();
+            for event in &events {
+                self.note_ready(event.token(), &mut incoming);
+            }
+            self.turn(incoming);
+        }
+        Ok(())
+    }
+
+    fn sleep(&mut self, events: &mut Events) -> Result<(), Failure> {
+        let engine = self.node.next_deadline();
+        let others = self.next_deadline_of_hands();
+        let wake_at = [engine, others].into_iter().flatten().min();
+        let must_turn = self.links_waiting != 0 || !self.inbox.is_empty();
+        // Only the engine's own deadlines measure how late the loop is.
+        self.watch.sleep_until(engine.filter(|_| !must_turn));
+        let timeout = if must_turn || wake_at.is_some_and(|at| at <= self.now) {
+            Some(core::time::Duration::ZERO)
+        } else {
+            None
+        };
+        self.timer.set(wake_at).map_err(|error| Failure::io("set the timer", error))?;
+        match self.poll.poll(events, timeout) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(Failure::io("poll", error)),
+        }
+    }
+
+    fn next_deadline_of_hands(&mut self) -> Option<Instant> {
+        let links = self.links.iter().filter_map(UdpLink::next_deadline).min();
+        [
+            links,
+            self.network.next_deadline(),
+            self.fences.next_deadline(),
+            self.records.next_deadline(),
+            self.control.next_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn note_ready(&mut self, token: Token, incoming: &mut Vec<Incoming>) {
+        let (registry, now) = (self.poll.registry(), self.now);
+        match token {
+            TIMER => {
+                if let Err(error) = self.timer.clear() {
+                    log::error!("cannot read the timer: {error}");
+                }
+            }
+            SIGNALS => self.take_signals(),
+            RECORD => self.records.ready(registry, token),
+            Token(link) if (LINKS..CONTROL).contains(&link) => {
+                self.links_waiting |= 1u32 << (link - LINKS);
+            }
+            token if self.control.owns(token) => self.control.ready(token, now, incoming),
+            token if self.fences.tokens().contains(&token.0) => {
+                self.fences.ready(registry, now, token);
+            }
+            token => {
+                let _is_ours = self.network.ready(token);
+            }
+        }
+    }
+
+    /// One turn: every source in order, then time.
+    fn turn(&mut self, mut incoming: Vec<Incoming>) {
+        self.reopen_links();
+        let drained = self.drain_links();
+        self.network.turn(self.now);
+        self.take_occurrences();
+        self.fences.expire(self.poll.registry(), self.now);
+        self.take_readings();
+        self.records.expire(self.poll.registry(), self.now);
+        while let Some((op, outcome)) = self.records.take_done() {
+            self.feed(Input::Done { op, outcome });
+        }
+        self.control.expire(self.now, &mut incoming);
+        for request in incoming {
+            self.answer(request);
+        }
+        self.flooded_turns = if drained { 0 } else { self.flooded_turns.saturating_add(1) };
+        let may_judge = drained || self.flooded_turns > FLOODED_TURNS_MAX;
+        if may_judge && self.node.next_deadline().is_some_and(|at| at <= self.now) {
+            self.feed(Input::Tick);
+        }
+        self.take_occurrences();
+    }
+
+    /// Gives one input to the engine and carries everything out that follows, inputs that the
+    /// effects bring at once included.
+    pub(super) fn feed(&mut self, input: Input) {
+        self.inbox.push_back(input);
+        self.run_inbox();
+    }
+
+    fn run_inbox(&mut self) {
+        while let Some(input) = self.inbox.pop_front() {
+            self.node.step(self.now, input, &mut self.effects);
+            while let Some(effect) = self.effects.take_next() {
+                self.carry(effect);
+            }
+        }
+    }
+
+    fn reopen_links(&mut self) {
+        let now = self.now;
+        for index in 0..self.links.len() {
+            let Some(link) = self.links.get_mut(index) else { continue };
+            if link.is_open() {
+                continue;
+            }
+            let change = link.reopen(self.poll.registry(), now);
+            self.tell_link_change(index, change);
+        }
+    }
+
+    /// Takes what has arrived on every link that may have something. Whether all are empty now.
+    fn drain_links(&mut self) -> bool {
+        for index in 0..self.links.len() {
+            let bit = 1u32 << index;
+            if self.links_waiting & bit == 0 {
+                continue;
+            }
+            if self.drain_link(index) == Drained::Empty {
+                self.links_waiting &= !bit;
+            }
+        }
+        self.links_waiting == 0
+    }
+
+    fn drain_link(&mut self, index: usize) -> Drained {
+        let now = self.now;
+        let Ok(id) = u8::try_from(index).map(LinkId) else { return Drained::Empty };
+        let Some(link) = self.links.get_mut(index) else { return Drained::Empty };
+        let (codec, inbox) = (&mut self.codec, &mut self.inbox);
+        let mut refusals = None;
+        let drained = link.drain(now, |datagram| match codec.parse(datagram.bytes, id, now) {
+            Ok(heartbeat) => {
+                if inbox.len() < INBOX_MAX {
+                    inbox.push_back(Input::Heard { link: id, at: datagram.at, heartbeat });
+                }
+            }
+            Err(told) => refusals = told.or(refusals),
+        });
+        if let Some(refusals) = refusals {
+            let link = self.plan.names.link(refusals.link).to_owned();
+            let text = format!(
+                "refused: {} datagrams on link {link}, the last one {}",
+                refusals.count, refusals.reason
+            );
+            self.tell(EventLevel::Warning, "refused", &link, text);
+        }
+        self.run_inbox();
+        drained
+    }
+
+    pub(super) fn take_occurrences(&mut self) {
+        while let Some(occurrence) = self.network.next_occurrence() {
+            if let Occurrence::Claim { vip, mac } = occurrence {
+                self.claims.retain(|claim| claim.vip != vip);
+                self.claims.push(SeenClaim { vip, mac, at: self.now });
+            }
+            self.feed(occurrence.into_input(self.now));
+        }
+    }
+
+    fn take_readings(&mut self) {
+        while let Some((op, reading)) = self.fences.take_completed() {
+            self.feed(Input::Reading { op, reading });
+        }
+    }
+
+    fn take_signals(&mut self) {
+        let mut buffer = [0u8; 64];
+        let mut caught = false;
+        while self.signals.read(&mut buffer).is_ok_and(|count| count > 0) {
+            caught = true;
+        }
+        if caught {
+            log::info!("told to stop");
+            self.feed(Input::Stop);
+        }
+    }
+
+    pub(super) fn tell_link_change(&mut self, index: usize, change: Option<UdpChange>) {
+        let Some(change) = change else { return };
+        let names = &self.plan.names;
+        let link = u8::try_from(index).map_or("?", |id| names.link(LinkId(id))).to_owned();
+        let (level, text) = match change {
+            UdpChange::Opened => (EventLevel::Info, format!("link {link}: open")),
+            UdpChange::OpenFailed(error) => {
+                (EventLevel::Warning, format!("link {link}: cannot be opened: {error}"))
+            }
+            UdpChange::NicGone => (EventLevel::Warning, format!("link {link}: its NIC is gone")),
+            UdpChange::SendFails { to, errno } => {
+                let text = format!("link {link}: cannot send to {}: {errno}", names.node(to));
+                (EventLevel::Warning, text)
+            }
+            UdpChange::SendWorks { to } => {
+                (EventLevel::Info, format!("link {link}: sends to {} again", names.node(to)))
+            }
+        };
+        self.tell(level, "link-socket", &link, text);
+    }
+
+    /// Tells something that the shell itself has noticed.
+    pub(super) fn tell(&mut self, level: EventLevel, kind: &str, subject: &str, text: String) {
+        let line = self.journal.tell(level, kind, subject, text);
+        self.control.broadcast_event(line);
+    }
+}
+
+fn open_links(plan: &Plan) -> Vec<UdpLink> {
+    let transports = plan.links.iter().enumerate();
+    transports
+        .map(|(index, link)| match &link.transport {
+            Transport::Udp(udp) => UdpLink::new(udp.clone(), Token(LINKS + index)),
+        })
+        .collect()
+}
+
+fn open_network(plan: &Plan, poll: &Poll, now: Instant) -> Result<Network, Failure> {
+    let ident = u16::try_from(std::process::id() & 0xffff).unwrap_or(0);
+    let registry = poll.registry();
+    Network::open(&plan.nics, &plan.vips, None, ident, registry, Token(NETWORK), now)
+        .map_err(|error| Failure::io("ask the kernel for its addresses", error))
+}
+
+fn macs(network: &Network) -> [Mac; NICS_MAX] {
+    let mut macs = [Mac::NONE; NICS_MAX];
+    for (place, nic) in macs.iter_mut().zip(0u8..) {
+        *place = network.mac(NicId(nic)).unwrap_or(Mac::NONE);
+    }
+    macs
+}
+
+/// SIGTERM and SIGINT as bytes to read.
+fn catch_signals(poll: &Poll) -> Result<UnixStream, Failure> {
+    let failed = |error| Failure::io("catch signals", error);
+    let (ours, theirs) = StdStream::pair().map_err(failed)?;
+    for signal in [SIGTERM, SIGINT] {
+        let writer = theirs.try_clone().map_err(failed)?;
+        signal_hook::low_level::pipe::register(signal, writer).map_err(failed)?;
+    }
+    ours.set_nonblocking(true).map_err(failed)?;
+    let mut ours = UnixStream::from_std(ours);
+    ours.register(poll.registry(), SIGNALS, Interest::READABLE).map_err(failed)?;
+    Ok(ours)
+}
+
+const _: () = assert!(NETWORK + network::TOKENS < usize::MAX, "tokens do not overlap");

@@ -1,0 +1,439 @@
+//! The status document, put together from the engine's view and what the shell knows.
+//!
+//! Here a state becomes a sentence and a remedy: what an operator reads at 3 a.m.
+
+use core::time::Duration;
+
+use crate::config::{DeviceKind, Plan, Transport};
+use crate::engine::Snapshot;
+use crate::engine::event::{Degradation, FrozenCause, LinkState as EngineLink};
+use crate::engine::snapshot::{DeviceView, LinkView, PeerView, Waiting};
+use crate::engine::transcript::{fmt_cause, fmt_degradation, frozen_text, state_word};
+use crate::io::udp::UdpLink;
+use crate::types::{FenceFault, Instant, Mac, Names, NodeId, PeerState, Power, VipId};
+use crate::wire::control::status::{
+    Change, Claim, FenceDevice, Frozen, Health, Link, LinkCounters, LinkState, Nic, Node,
+    NodeState, Refused, Status, Trouble, Vip,
+};
+
+/// Who else was last seen to claim a VIP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SeenClaim {
+    /// The VIP.
+    pub vip: VipId,
+    /// Whose MAC.
+    pub mac: Mac,
+    /// When.
+    pub at: Instant,
+}
+
+/// What the status is made of.
+pub struct Sources<'a> {
+    /// The moment of the turn.
+    pub now: Instant,
+    /// When this daemon started.
+    pub started: Instant,
+    /// The configuration.
+    pub plan: &'a Plan,
+    /// The engine's view.
+    pub view: &'a Snapshot,
+    /// The heartbeat links, by number.
+    pub links: &'a [UdpLink],
+    /// How many datagrams were refused on each link, by number.
+    pub refused_by_link: &'a [u64],
+    /// How many datagrams were refused, by reason.
+    pub refused: Vec<(&'static str, u64)>,
+    /// Whether a VIP is held in the kernel.
+    pub is_held: &'a dyn Fn(VipId) -> bool,
+    /// Others' claims of the VIPs, the latest of each.
+    pub claims: &'a [SeenClaim],
+}
+
+impl Sources<'_> {
+    fn names(&self) -> &Names {
+        &self.plan.names
+    }
+
+    fn ago(&self, at: Instant) -> u64 {
+        millis(self.now.since(at))
+    }
+
+    /// The whole document.
+    pub fn status(&self) -> Status {
+        let frozen = self.frozen();
+        Status {
+            cluster: self.plan.cluster.clone(),
+            node: self.names().node(self.view.node).to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: self.ago(self.started),
+            health: self.health(frozen.is_some()),
+            degradations: self.view.degraded.iter().map(|(w, at)| self.trouble(*w, *at)).collect(),
+            frozen,
+            blocked: self.blocked(),
+            nodes: self.nodes(),
+            links: self.links(),
+            nics: self.nics(),
+            vips: self.vips(),
+            fence_devices: self.fence_devices(),
+            refused: self
+                .refused
+                .iter()
+                .filter(|(_, count)| *count > 0)
+                .map(|(reason, count)| Refused { reason: (*reason).to_owned(), count: *count })
+                .collect(),
+        }
+    }
+
+    fn health(&self, frozen: bool) -> Health {
+        let claims = |peer: &&PeerView| peer.heard && told_state(peer) == Some(PeerState::Active);
+        let peer_active = self.view.peers.iter().find(claims).is_some();
+        let degraded = !self.view.degraded.is_empty();
+        match self.view.state {
+            _ if frozen => Health::Frozen,
+            PeerState::Active if peer_active => Health::Collision,
+            PeerState::Active => {
+                if degraded { Health::Degraded } else { Health::Ok }
+            }
+            PeerState::Isolated => Health::Degraded,
+            PeerState::Acquiring | PeerState::Fencing | PeerState::Releasing => Health::TakingOver,
+            PeerState::Joining | PeerState::Standby if peer_active => {
+                if degraded { Health::Degraded } else { Health::Ok }
+            }
+            PeerState::Joining => Health::Starting,
+            PeerState::Standby | PeerState::Stopped | PeerState::Frozen => self.waiting_health(),
+        }
+    }
+
+    /// The health of a passive node that hears nobody active.
+    fn waiting_health(&self) -> Health {
+        match self.view.waiting {
+            Some(Waiting::Listening(_) | Waiting::Purging) => Health::Starting,
+            Some(Waiting::OtherFirst(_)) | None => Health::TakingOver,
+            Some(Waiting::PathBad | Waiting::Resting(_)) => Health::NoActive,
+        }
+    }
+
+    fn blocked(&self) -> String {
+        match self.view.waiting {
+            None => String::new(),
+            Some(Waiting::Listening(until)) => {
+                let left = millis(until.since(self.now));
+                format!("listening for its peers for another {left} ms (initdead)")
+            }
+            Some(Waiting::Purging) => {
+                "removing VIPs that an earlier life left on its NICs".to_owned()
+            }
+            Some(Waiting::PathBad) => {
+                "a service NIC has no carrier, or no ping target answers: it fences nobody and \
+                 takes nothing over"
+                    .to_owned()
+            }
+            Some(Waiting::Resting(until)) => {
+                let left = millis(until.since(self.now));
+                format!("its last takeover failed; the next attempt may begin in {left} ms")
+            }
+            Some(Waiting::OtherFirst(node)) => format!("{} goes first", self.names().node(node)),
+        }
+    }
+
+    fn trouble(&self, what: Degradation, since: Instant) -> Trouble {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _infallible = fmt_degradation(&mut text, what, self.names());
+        let (code, remedy) = remedy_of(what, self.names());
+        Trouble { code: code.to_owned(), what: text, since_ms: self.ago(since), remedy }
+    }
+
+    fn frozen(&self) -> Option<Frozen> {
+        if self.view.state != PeerState::Frozen {
+            return None;
+        }
+        let (peer, cause) =
+            self.view.peers.iter().find_map(|peer| Some((peer, peer.frozen_cause?)))?;
+        let name = self.names().node(peer.node);
+        let retry = peer.ladder_next.map_or(Duration::ZERO, |at| at.since(self.now));
+        Some(Frozen {
+            node: name.to_owned(),
+            cause: frozen_code(cause).to_owned(),
+            what: format!("no proof that {name} holds nothing: {}", frozen_text(cause)),
+            evidence: self.evidence(peer),
+            remedy: frozen_remedy(cause, name),
+            since_ms: self.ago(self.view.since),
+            retry_in_ms: millis(retry),
+        })
+    }
+
+    fn evidence(&self, peer: &PeerView) -> Vec<String> {
+        let names = self.names();
+        let mut lines = Vec::new();
+        for link in &peer.links {
+            let name = names.link(link.id);
+            lines.push(match link.heard_at {
+                Some(at) => format!("link {name}: silent for {} ms", self.ago(at)),
+                None => format!("link {name}: never heard since this daemon's start"),
+            });
+        }
+        lines.push(match peer.answered_at {
+            Some(at) => format!("VIPs: last answered {} ms ago", self.ago(at)),
+            None => "VIPs: no answer since the peer became late".to_owned(),
+        });
+        for device in self.view.devices.iter().filter(|device| device.node == peer.node) {
+            let name = names.device(device.id);
+            lines.push(match device.last {
+                Some((Ok(power), at)) => {
+                    format!("fence device {name}: read {power} {} ms ago", self.ago(at))
+                }
+                Some((Err(fault), at)) => {
+                    format!("fence device {name}: {fault}, {} ms ago", self.ago(at))
+                }
+                None => format!("fence device {name}: not asked yet"),
+            });
+        }
+        lines
+    }
+
+    fn nodes(&self) -> Vec<Node> {
+        let mut nodes: Vec<Node> =
+            self.view.peers.iter().map(|peer| self.peer(peer)).chain([self.this_node()]).collect();
+        nodes.sort_by_key(|node| node.id);
+        nodes
+    }
+
+    fn this_node(&self) -> Node {
+        let view = self.view;
+        let mut reason = String::new();
+        let _infallible = fmt_cause(&mut reason, view.cause, self.names());
+        Node {
+            name: self.names().node(view.node).to_owned(),
+            id: view.node.get(),
+            local: true,
+            state: view.state.into(),
+            since_ms: self.ago(view.since),
+            last_change: Some(Change {
+                what: format!("became {}", state_word(view.state)),
+                reason,
+                ago_ms: self.ago(view.since),
+            }),
+            heard_ms: None,
+            term: view.term.0,
+            held_term: view.held_term.0,
+            incarnation: view.incarnation.to_string(),
+            boot: view.boot.to_string(),
+            eligible: view.eligible,
+            held: false,
+        }
+    }
+
+    fn peer(&self, peer: &PeerView) -> Node {
+        let (state, since) = match (peer.heard, peer.told) {
+            (true, Some((state, _))) => (state.into(), peer.told_since),
+            (false, Some((PeerState::Stopped, _))) => (NodeState::Stopped, peer.told_since),
+            (false, Some(_)) => (NodeState::Lost, peer.presence_since),
+            (_, None) => (NodeState::Unknown, peer.presence_since),
+        };
+        let change = peer.told.map(|(told, _)| Change {
+            what: format!("became {}", state.as_str()),
+            reason: if state == NodeState::Lost {
+                format!("silent on all links; it was {}", state_word(told))
+            } else {
+                "it said so".to_owned()
+            },
+            ago_ms: self.ago(since),
+        });
+        Node {
+            name: self.names().node(peer.node).to_owned(),
+            id: peer.node.get(),
+            local: false,
+            state,
+            since_ms: self.ago(since),
+            last_change: change,
+            heard_ms: peer.heard_at.map(|at| self.ago(at)),
+            term: peer.told.map_or(0, |(_, term)| term.0),
+            held_term: 0,
+            incarnation: peer.incarnation.map(|i| i.to_string()).unwrap_or_default(),
+            boot: peer.boot.map(|boot| boot.to_string()).unwrap_or_default(),
+            eligible: false,
+            held: false,
+        }
+    }
+
+    fn links(&self) -> Vec<Link> {
+        let views = self.view.peers.iter().flat_map(|p| p.links.iter().map(move |l| (p, l)));
+        views.map(|(peer, link)| self.link(peer.node, link)).collect()
+    }
+
+    fn link(&self, peer: NodeId, view: &LinkView) -> Link {
+        let socket = self.links.get(view.id.index());
+        let counters = socket.map(UdpLink::counters).unwrap_or_default();
+        let path = self.plan.links.get(view.id.index()).map(|link| match &link.transport {
+            Transport::Udp(udp) => {
+                let to = udp.group.or_else(|| {
+                    udp.peers.iter().find(|(node, _)| *node == peer).map(|(_, addr)| *addr)
+                });
+                let to = to.map(|addr| addr.to_string()).unwrap_or_default();
+                format!("{} {} -> {to}", udp.nic, udp.local)
+            }
+        });
+        Link {
+            name: self.names().link(view.id).to_owned(),
+            kind: "udp".to_owned(),
+            peer: self.names().node(peer).to_owned(),
+            path: path.unwrap_or_default(),
+            state: match view.state {
+                EngineLink::Quiet => LinkState::Quiet,
+                EngineLink::Up => LinkState::Up,
+                EngineLink::Late => LinkState::Late,
+                EngineLink::OneWay => LinkState::OneWay,
+                EngineLink::Down => LinkState::Down,
+            },
+            since_ms: self.ago(view.since),
+            last_heartbeat_ms: view.heard_at.map(|at| self.ago(at)),
+            rtt_us: view.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+            send_error: socket.and_then(|s| s.send_error(peer)).unwrap_or_default(),
+            counters: LinkCounters {
+                sent: counters.sent,
+                send_errors: counters.send_errors,
+                received: view.heard_count,
+                refused: self.refused_by_link.get(view.id.index()).copied().unwrap_or(0),
+                late: view.late_count,
+            },
+        }
+    }
+
+    fn nics(&self) -> Vec<Nic> {
+        let plans = self.view.nics.iter().zip(&self.plan.nics);
+        plans
+            .map(|(view, plan)| Nic {
+                name: plan.name.clone(),
+                carrier: view.carrier,
+                reach: (!plan.ping.is_empty()).then_some(view.reach),
+                good: view.good,
+            })
+            .collect()
+    }
+
+    fn vips(&self) -> Vec<Vip> {
+        let ids = (0..=u16::MAX).map(VipId);
+        ids.zip(&self.plan.vips)
+            .map(|(id, plan)| Vip {
+                address: plan.net.to_string(),
+                nic: self.names().nic(plan.nic).to_owned(),
+                held: (self.is_held)(id),
+                claimed_by: self.claims.iter().find(|claim| claim.vip == id).map(|claim| Claim {
+                    mac: claim.mac.to_string(),
+                    node: self.owner_of(claim.mac),
+                    ago_ms: self.ago(claim.at),
+                }),
+            })
+            .collect()
+    }
+
+    fn owner_of(&self, mac: Mac) -> String {
+        let owner = self.view.peers.iter().find(|peer| peer.macs.contains(&mac));
+        owner.map(|peer| self.names().node(peer.node).to_owned()).unwrap_or_default()
+    }
+
+    fn fence_devices(&self) -> Vec<FenceDevice> {
+        self.view.devices.iter().map(|view| self.fence_device(view)).collect()
+    }
+
+    fn fence_device(&self, view: &DeviceView) -> FenceDevice {
+        let kind = self.plan.devices.get(view.id.index()).map(|device| match &device.kind {
+            DeviceKind::Ipmi { .. } => "ipmi".to_owned(),
+            DeviceKind::Agent { program, .. } => program
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+        });
+        let (reading, fault) = match view.last {
+            None => (String::new(), String::new()),
+            Some((Ok(power), _)) => (power.to_string(), String::new()),
+            Some((Err(fault), _)) => (Power::Unknown.to_string(), fault.to_string()),
+        };
+        let fault = if view.distrusted {
+            "it read off while its host was heard: its off is no proof".to_owned()
+        } else {
+            fault
+        };
+        FenceDevice {
+            name: self.names().device(view.id).to_owned(),
+            node: self.names().node(view.node).to_owned(),
+            level: view.level,
+            kind: kind.unwrap_or_default(),
+            reading,
+            read_ms: view.last.map(|(_, at)| self.ago(at)),
+            fault,
+        }
+    }
+}
+
+fn told_state(peer: &PeerView) -> Option<PeerState> {
+    peer.told.map(|(state, _)| state)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The code of a degradation for programs, and what to do about it.
+fn remedy_of(what: Degradation, names: &Names) -> (&'static str, String) {
+    match what {
+        Degradation::PeerMissing(node) => {
+            let name = names.node(node);
+            ("peer-missing", format!("bring {name} back: its power, its links, its tandem daemon"))
+        }
+        Degradation::FenceDevice(id) => {
+            let name = names.device(id);
+            (
+                "fence-device",
+                format!("check the power, network, user and password of {name}: tandem check"),
+            )
+        }
+        Degradation::Record => (
+            "state-directory",
+            "make room on its file system, or mount it writable".to_owned(),
+        ),
+        Degradation::Mark => {
+            ("runtime-directory", "make room on /run, or mount it writable".to_owned())
+        }
+        Degradation::ConfigDiffers(node) => (
+            "config-differs",
+            format!("compare `tandem check --print` here and on {}", names.node(node)),
+        ),
+        Degradation::PathBad => {
+            ("service-path", "check the cables and switch ports of the service NICs".to_owned())
+        }
+    }
+}
+
+fn frozen_code(cause: FrozenCause) -> &'static str {
+    match cause {
+        FrozenCause::NoDevice => "no-device",
+        FrozenCause::Unreachable => "unreachable",
+        FrozenCause::Refuses(FenceFault::Credentials) => "credentials",
+        FrozenCause::Refuses(FenceFault::Privilege) => "privilege",
+        FrozenCause::Refuses(_) => "refused",
+        FrozenCause::StaysOn => "stays-on",
+        FrozenCause::Unclear => "unclear",
+        FrozenCause::Failed(_) => "failed",
+    }
+}
+
+fn frozen_remedy(cause: FrozenCause, name: &str) -> Vec<String> {
+    let device = match cause {
+        FrozenCause::NoDevice => format!("configure a fence device for {name}"),
+        FrozenCause::Unreachable => {
+            format!("restore the power or the network of {name}'s fence device: this ends by itself")
+        }
+        FrozenCause::Refuses(_) => {
+            format!("correct the user, password or privilege of {name}'s fence device")
+        }
+        FrozenCause::StaysOn | FrozenCause::Unclear | FrozenCause::Failed(_) => {
+            format!("switch {name} off by hand, at its fence device or its power cord")
+        }
+    };
+    vec![
+        device,
+        format!("or, if you have seen that {name} is without power: tandem confirm-off {name}"),
+    ]
+}
