@@ -47,6 +47,7 @@ const COMMANDS: [Command; 2] = [
 ];
 
 /// Why a command was not carried out.
+#[derive(Debug)]
 pub(crate) enum Failure {
     /// The command line is wrong: the text says how, the status is [`USAGE`].
     Usage(String),

@@ -13,6 +13,9 @@ use std::path::Path;
 use super::CONFIG_LEN_MAX;
 use super::secret::{FileFacts, FileFault, Files, SECRET_LEN_MAX};
 
+/// Permission bits that let others than the owner write.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
 /// The real disk.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disk;
@@ -38,6 +41,11 @@ pub enum ReadError {
     Fault(FileFault),
     /// It is not UTF-8.
     NotText,
+    /// Others than its owner may write to it: they could name programs that root then runs.
+    Exposed {
+        /// Its permission bits.
+        mode: u32,
+    },
 }
 
 impl fmt::Display for ReadError {
@@ -49,6 +57,11 @@ impl fmt::Display for ReadError {
                 write!(f, "it has more than {CONFIG_LEN_MAX} bytes")
             }
             Self::Fault(FileFault::Refused(why)) => f.write_str(why),
+            Self::Exposed { mode } => write!(
+                f,
+                "others may change it (mode {mode:04o}), and it names programs that root runs: \
+                 take that from them with chmod go-w"
+            ),
             Self::NotText => f.write_str("it is not UTF-8 text"),
         }
     }
@@ -59,10 +72,17 @@ impl core::error::Error for ReadError {}
 /// The text of the configuration file at `path`.
 ///
 /// # Errors
-/// If it cannot be had, is longer than [`CONFIG_LEN_MAX`], or is not text.
+/// If it cannot be had, is longer than [`CONFIG_LEN_MAX`], is not text, or can be changed by others
+/// than its owner.
 pub fn read_config(path: &Path) -> Result<String, ReadError> {
-    let content = open(path).and_then(|file| read_at_most(file, CONFIG_LEN_MAX));
-    String::from_utf8(content.map_err(ReadError::Fault)?).map_err(|_e| ReadError::NotText)
+    let file = open(path).map_err(ReadError::Fault)?;
+    let metadata = file.metadata().map_err(|error| ReadError::Fault(refused(&error)))?;
+    let mode = metadata.mode() & 0o7777;
+    if mode & WRITABLE_BY_OTHERS != 0 {
+        return Err(ReadError::Exposed { mode });
+    }
+    let content = read_at_most(file, CONFIG_LEN_MAX).map_err(ReadError::Fault)?;
+    String::from_utf8(content).map_err(|_e| ReadError::NotText)
 }
 
 fn open(path: &Path) -> Result<File, FileFault> {

@@ -121,6 +121,14 @@ impl Findings {
         self.warnings
     }
 
+    /// Whether anything was told of the key at `place`, or of a key below it: then what follows
+    /// from its absence is not worth telling.
+    pub(super) fn tells_of(&self, place: &Place) -> bool {
+        let is_below = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
+        let mut keys = self.list.iter().map(|finding| &finding.place.key);
+        keys.any(|key| key.strip_prefix(&place.key).is_some_and(is_below))
+    }
+
     /// The findings that were kept.
     pub fn iter(&self) -> impl Iterator<Item = &Finding> {
         self.list.iter()

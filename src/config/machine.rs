@@ -48,8 +48,9 @@ pub(super) fn find_local<'p>(
         }
         (None, None) => {
             if !pair.nodes.is_empty() {
-                let wrong = format!("this host is {:?}, and no node is", facts.host_name);
-                let instead = format!("name a node as the host, or write --node {names}");
+                let wrong = format!("this host is {:?}, and no node is called so", facts.host_name);
+                let instead =
+                    format!("name the node as its host is named, or write --node {names}");
                 findings.error(&pair.nodes_place, wrong, instead);
             }
             None
@@ -170,7 +171,11 @@ fn nets_of<'f>(
         let wrong = format!("this node ({}) has no NIC {nic}", local.node.name);
         let known = facts.nics.iter().map(|(name, _)| name.as_str()).filter(|name| *name != "lo");
         let list: Vec<_> = known.collect();
-        let instead = format!("write one it has: {}", list.join(", "));
+        let instead = if list.is_empty() {
+            "connect it, or load its driver: this machine has no NIC at all".to_owned()
+        } else {
+            format!("write one it has: {}", list.join(", "))
+        };
         findings.error(place, wrong, instead);
     }
     found.map(|(_, nets)| nets.as_slice())

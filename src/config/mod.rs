@@ -7,9 +7,9 @@
 //!                                   └─► print: the normalised file, and its digest
 //! ```
 //!
-//! Every stage adds what it finds to one [`Findings`] and goes on, so that one run tells all that is
-//! wrong: file, line, key, what is wrong, what to write instead. The facts it needs of the machine
-//! come in as arguments; files are read through [`Files`] alone, implemented for the disk in
+//! Every stage adds what it finds to one [`Findings`] and goes on, so that one run tells all that
+//! is wrong: file, line, key, what is wrong, what to write instead. The facts it needs of the
+//! machine come in as arguments; files are read through [`Files`] alone, implemented for the disk in
 //! [`disk`]. It knows no socket, clock or log.
 #![forbid(unsafe_code, clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -80,7 +80,7 @@ fn read_all(
     findings: &mut Findings,
 ) -> Option<Plan> {
     let raw = tree::parse(text, findings, raw::read)?;
-    let pair = check::pair(&raw, findings);
+    let pair = check::pair(raw, findings);
     let local = machine::find_local(&pair, node, facts, findings);
     machine::check(&pair, local, facts, files, findings);
     let secrets = secret::load(&pair, files, findings);

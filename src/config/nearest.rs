@@ -4,18 +4,23 @@
 const WORD_LEN_MAX: usize = 64;
 
 /// The word of `known` nearest to `word`, if it is near enough to be meant: one slip in three
-/// letters. Capitals and `_` for `-` cost nothing. The earlier one wins a tie.
+/// letters. Capitals and `_` for `-` cost nothing. Nothing if several are equally near.
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word = plain(word);
     let slips_max = word.len().div_ceil(3).min(3);
-    known
+    let mut near: Vec<(usize, &str)> = known
         .into_iter()
         .map(|candidate| (distance(&word, &plain(candidate)), candidate))
         .filter(|(slips, candidate)| {
             *slips <= slips_max && *slips < word.len().min(candidate.chars().count())
         })
-        .min_by_key(|(slips, _)| *slips)
-        .map(|(_, candidate)| candidate)
+        .collect();
+    near.sort_by_key(|(slips, _)| *slips);
+    match near.as_slice() {
+        [] => None,
+        [(first, _), (second, _), ..] if first == second => None,
+        [(_, candidate), ..] => Some(candidate),
+    }
 }
 
 /// `word` in the form in which slips are counted.
@@ -73,5 +78,7 @@ mod tests {
         assert_eq!(nearest("warn", known), None);
         assert_eq!(nearest("x", ["y"]), None);
         assert_eq!(nearest("", known), None);
+        assert_eq!(nearest("hb2", ["hb0", "hb1"]), None, "either may be meant");
+        assert_eq!(nearest("eht1", ["eth0", "eth1"]), Some("eth1"));
     }
 }

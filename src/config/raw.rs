@@ -8,7 +8,6 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::device::{IPMI_USER_LEN_MAX, Suite};
-use super::duration;
 use super::finding::{At, Findings, Place};
 use super::read::{self, NAME_LEN_MAX, Wrong};
 use super::tree::{Scalar, Section};
@@ -88,6 +87,7 @@ pub(super) struct RawLink {
 /// `[nics.NAME]`.
 pub(super) struct RawNic {
     pub(super) name: At<String>,
+    pub(super) ping_place: Place,
     pub(super) ping: Option<At<Vec<At<IpAddr>>>>,
     pub(super) ping_interval: Option<At<Duration>>,
     pub(super) ping_count: Option<At<u32>>,
@@ -177,17 +177,17 @@ fn timing(section: &Section<'_>, f: &mut Findings) -> RawTiming {
     RawTiming {
         place: section.place.clone(),
         rhythm: rhythm(section, f),
-        initdead: section.text("initdead", duration::parse, "5s", f),
-        isolated_grace: section.text("isolated-grace", duration::parse, "30s", f),
-        fence_check_interval: section.text("fence-check-interval", duration::parse, "1m", f),
+        initdead: section.duration("initdead", "5s", f),
+        isolated_grace: section.duration("isolated-grace", "30s", f),
+        fence_check_interval: section.duration("fence-check-interval", "1m", f),
     }
 }
 
 fn rhythm(section: &Section<'_>, f: &mut Findings) -> RawRhythm {
     RawRhythm {
-        keepalive: section.text("keepalive", duration::parse, "100ms", f),
-        warntime: section.text("warntime", duration::parse, "300ms", f),
-        deadtime: section.text("deadtime", duration::parse, "500ms", f),
+        keepalive: section.duration("keepalive", "100ms", f),
+        warntime: section.duration("warntime", "300ms", f),
+        deadtime: section.duration("deadtime", "500ms", f),
     }
 }
 
@@ -211,7 +211,7 @@ fn node(name: At<String>, section: &Section<'_>, f: &mut Findings) -> Option<Raw
     let node = RawNode {
         name,
         id: section.number("id", 1, i64::from(NodeId::MAX), f),
-        fence_delay: section.text("fence-delay", duration::parse, "5s", f),
+        fence_delay: section.duration("fence-delay", "5s", f),
         fencing: section.text("fencing", fencing, "devices", f),
         links: links.names().into_iter().map(|link| address(link, f)).collect(),
     };
@@ -278,8 +278,9 @@ fn nic(name: At<String>, section: &Section<'_>, f: &mut Findings) -> Option<RawN
     let count = section.number("ping-count", 1, PING_COUNT_MAX, f);
     let nic = RawNic {
         name,
+        ping_place: section.place_of("ping"),
         ping: section.texts("ping", read::address, "10.0.0.1", f),
-        ping_interval: section.text("ping-interval", duration::parse, "1s", f),
+        ping_interval: section.duration("ping-interval", "1s", f),
         ping_count: count
             .and_then(|at| u32::try_from(at.value).ok().map(|value| At { place: at.place, value })),
     };
@@ -318,7 +319,7 @@ fn device(section: &Section<'_>, f: &mut Findings) -> RawFence {
         level: level
             .and_then(|at| u8::try_from(at.value).ok().map(|value| At { place: at.place, value })),
         name: section.text("name", read::name, "bmc-smw1", f),
-        timeout: section.text("timeout", duration::parse, "10s", f),
+        timeout: section.duration("timeout", "10s", f),
         kind,
     }
 }

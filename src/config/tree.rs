@@ -2,9 +2,12 @@
 //!
 //! It knows the shapes of TOML, and nothing of what the values mean.
 
+use core::time::Duration;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::duration;
 use super::finding::{At, Findings, Place};
 use super::read::Wrong;
 use super::vocabulary::{self, Words};
@@ -49,8 +52,13 @@ pub(super) fn parse<T>(
 }
 
 fn syntax_remedy(error: &toml::de::Error) -> &'static str {
-    if error.message().contains("duplicate key") {
+    let message = error.message();
+    if message.contains("duplicate key") {
         "write it once; of the two, delete one"
+    } else if message.contains("must be quoted") {
+        "put the text in double quotes: \"...\""
+    } else if message.contains("unclosed table") {
+        "write the line as [NAME] or [[NAME]]"
     } else {
         "write KEY = VALUE on a line of its own, texts in quotes, tables as [NAME] or [[NAME]]"
     }
@@ -68,7 +76,7 @@ impl<'t> Section<'t> {
             let name = key.get_ref().as_ref();
             if !words.keys.contains(&name) {
                 let place = self.place.child(name).on_line(self.lines.line(key.span().start));
-                let wrong = format!("unknown key in {}", words.table);
+                let wrong = format!("unknown key {}", words.place());
                 findings.error(&place, wrong, vocabulary::remedy(name, words));
             }
         }
@@ -79,9 +87,11 @@ impl<'t> Section<'t> {
         self.find(key).map_or_else(|| self.place.child(key), |(place, _)| place)
     }
 
-    /// Tells that `key` is missing if the file does not have it (a wrong value was told already).
+    /// Tells that `key` is missing if the file does not have it. A wrong value and a wrong spelling
+    /// were told about already.
     pub(super) fn require(&self, key: &str, instead: &str, findings: &mut Findings) {
-        if self.find(key).is_none() {
+        let misspelt = || self.names().iter().any(|name| vocabulary::same(name, key));
+        if self.find(key).is_none() && !misspelt() {
             findings.error(&self.place.child(key), "missing", instead);
         }
     }
@@ -98,6 +108,22 @@ impl<'t> Section<'t> {
         let remedy = || format!("write such as {key} = {example:?}");
         let text = expect(value.as_str(), value, "a text in quotes", remedy, &place, findings)?;
         parsed(text, place, parse, findings)
+    }
+
+    /// The duration at `key`.
+    pub(super) fn duration(
+        &self,
+        key: &str,
+        example: &str,
+        findings: &mut Findings,
+    ) -> Option<At<Duration>> {
+        let (place, value) = self.find(key)?;
+        let remedy = || match value.as_integer() {
+            Some(n) => format!("add quotes and the unit: {key} = \"{n}ms\" or \"{n}s\""),
+            None => format!("write such as {key} = {example:?}"),
+        };
+        let text = expect(value.as_str(), value, "a duration in quotes", remedy, &place, findings)?;
+        parsed(text, place, duration::parse, findings)
     }
 
     /// The whole number at `key`, if it is in the range.

@@ -15,6 +15,14 @@ pub(super) struct Words {
 const NODE_ADDRESS: &str = "write the addresses under [nodes.NAME.links], one for each link";
 const LINK_ADDRESS: &str = "write each node's address under [nodes.NAME.links]";
 
+impl Words {
+    /// Where a key of the table stands.
+    pub(super) fn place(&self) -> String {
+        let here = if self.table.starts_with('[') { "in" } else { "at" };
+        format!("{here} {}", self.table)
+    }
+}
+
 /// At the top of the file.
 pub(super) const ROOT: Words = Words {
     table: "the top of the file",
@@ -167,23 +175,23 @@ pub(super) fn remedy(word: &str, here: &Words) -> String {
     if let Some((_, remedy)) = meant.find(|(foreign, _)| same(word, foreign)) {
         return (*remedy).to_owned();
     }
-    let homes: Vec<&str> = TABLES
+    let homes: Vec<String> = TABLES
         .iter()
         .filter(|words| words.keys.iter().any(|key| same(word, key)))
-        .map(|words| words.table)
+        .map(|words| words.place())
         .collect();
     match (nearest(word, here.keys.iter().copied()), homes.as_slice()) {
         (Some(key), []) => format!("write {key}"),
         (Some(key), homes) => {
-            format!("write {key}, or move it: {word} belongs in {}", homes.join(" or "))
+            format!("write {key}, or move it: {word} belongs {}", homes.join(" or "))
         }
         (None, []) => format!("leave it out, or write one of: {}", here.keys.join(", ")),
-        (None, homes) => format!("move it: {word} belongs in {}", homes.join(" or ")),
+        (None, homes) => format!("move it: {word} belongs {}", homes.join(" or ")),
     }
 }
 
 /// Whether two words differ in nothing but capitals and `_` for `-`.
-fn same(a: &str, b: &str) -> bool {
+pub(super) fn same(a: &str, b: &str) -> bool {
     let plain = |c: u8| if c == b'_' { b'-' } else { c.to_ascii_lowercase() };
     a.bytes().map(plain).eq(b.bytes().map(plain))
 }

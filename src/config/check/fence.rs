@@ -15,8 +15,6 @@ use crate::config::pair::{PairDevice, PairKind, PairLink, PairNode};
 use crate::config::raw::{Fencing, Raw, RawFence, RawKind};
 use crate::config::read;
 
-/// The most fence devices, over all nodes and levels.
-const DEVICES_MAX: usize = 32;
 const IPMI_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 const AGENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// Power is not cut and read back in less.
@@ -37,7 +35,6 @@ pub(super) fn check(
     vips: &[At<Vip>],
     findings: &mut Findings,
 ) -> Vec<PairDevice> {
-    refuse_more(&raw.fence_place, "fence devices", raw.fence.len(), DEVICES_MAX, findings);
     let mut devices = Vec::new();
     for device in &raw.fence {
         devices.extend(check_device(device, nodes, findings));
@@ -48,17 +45,23 @@ pub(super) fn check(
         refuse_own_addresses(device, links, vips, findings);
     }
     for node in nodes {
-        check_ladder(raw, node, findings);
+        check_ladder(raw, node, nodes, findings);
     }
     devices
 }
 
 /// Every node can be fenced, level by level, or says that it cannot.
-fn check_ladder(raw: &Raw, node: &PairNode, findings: &mut Findings) {
+fn check_ladder(raw: &Raw, node: &PairNode, nodes: &[PairNode], findings: &mut Findings) {
+    let is_nobodys = |device: &RawFence| {
+        let name = device.node.as_ref().map(|at| at.value.as_str());
+        !nodes.iter().any(|node| name == Some(node.name.as_str()))
+    };
     let is_its = |device: &&RawFence| device.node.as_ref().is_some_and(|at| at.value == node.name);
     let first = raw.fence.iter().find(is_its);
     let place = &node.place;
     match (first, node.fencing) {
+        // The table for it is probably the one that names no node, or a wrong one.
+        (None, Fencing::Devices) if raw.fence.iter().any(is_nobodys) => {}
         (None, Fencing::Devices) => {
             let wrong = format!(
                 "no fence device for {}: when it is lost, nothing proves that it holds nothing, \
@@ -243,15 +246,15 @@ fn refuse_same_targets(devices: &[PairDevice], findings: &mut Findings) {
             seen.insert(target, device);
             continue;
         };
-        let wrong = if other.node == device.node {
-            format!("the same device as {}: {target}", other.name)
+        if other.node == device.node {
+            let wrong = format!("the same device as {}: {target}", other.name);
+            findings.error(&device.place, wrong, "delete one of them");
         } else {
-            format!(
-                "{target} is {} too, of the other node: a node would cut its own power",
-                other.name
-            )
-        };
-        findings.error(&device.place, wrong, "write the address or plug of this node's own power");
+            let wrong = format!("{target} is {} too, of the other node", other.name);
+            let instead = "write what switches this node's power: one that switches the other's \
+                           would let a node cut its own";
+            findings.error(&device.place, wrong, instead);
+        }
     }
 }
 

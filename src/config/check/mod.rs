@@ -9,11 +9,20 @@ mod timing;
 
 use super::finding::{Findings, Place};
 use super::nearest::nearest;
+use super::network::VIPS_MAX;
 use super::pair::Pair;
 use super::raw::Raw;
+use crate::types::heartbeat::{LINKS_MAX, NICS_MAX};
+
+/// The most fence devices, over all nodes and levels.
+const DEVICES_MAX: usize = 32;
+/// How many nodes are looked at, if there are too many.
+const NODES_KEPT_MAX: usize = 8;
 
 /// Checks `raw` as a whole. What is wrong is told about and left out.
-pub(super) fn pair(raw: &Raw, findings: &mut Findings) -> Pair {
+pub(super) fn pair(mut raw: Raw, findings: &mut Findings) -> Pair {
+    bound(&mut raw, findings);
+    let raw = &raw;
     let nodes = nodes::check(raw, findings);
     let preferred = raw.preferred.as_ref();
     let preferred =
@@ -37,6 +46,24 @@ pub(super) fn pair(raw: &Raw, findings: &mut Findings) -> Pair {
         devices,
         runtime: runtime::check(&raw.runtime, findings),
     }
+}
+
+/// Cuts every list to its bound, so that no check takes long.
+fn bound(raw: &mut Raw, findings: &mut Findings) {
+    for node in &mut raw.nodes {
+        let place = node.name.place.child("links");
+        cut(&mut node.links, &place, "addresses", LINKS_MAX, findings);
+    }
+    raw.nodes.truncate(NODES_KEPT_MAX);
+    cut(&mut raw.links, &raw.links_place, "links", LINKS_MAX, findings);
+    cut(&mut raw.nics, &raw.nics_place, "service NICs", NICS_MAX, findings);
+    cut(&mut raw.vips, &raw.vips_place, "virtual IPs", VIPS_MAX, findings);
+    cut(&mut raw.fence, &raw.fence_place, "fence devices", DEVICES_MAX, findings);
+}
+
+fn cut<T>(list: &mut Vec<T>, place: &Place, what: &str, max: usize, findings: &mut Findings) {
+    refuse_more(place, what, list.len(), max, findings);
+    list.truncate(max);
 }
 
 /// Tells that `name` is none of the `known` ones, which `what` calls by their kind.

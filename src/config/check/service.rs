@@ -9,10 +9,9 @@ use super::links::no_host;
 use super::{refuse_more, refuse_name};
 use crate::config::duration;
 use crate::config::finding::{At, Findings, Place};
-use crate::config::network::{LABEL_LEN_MAX, PING_TARGETS_MAX, ServiceNic, VIPS_MAX, Vip};
+use crate::config::network::{LABEL_LEN_MAX, PING_TARGETS_MAX, ServiceNic, Vip};
 use crate::config::pair::PairLink;
 use crate::config::raw::{Raw, RawNic, RawVip};
-use crate::types::heartbeat::NICS_MAX;
 use crate::types::{IpNet, NicId};
 
 const PING_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
@@ -26,10 +25,8 @@ pub(super) fn check(
     links: &[PairLink],
     findings: &mut Findings,
 ) -> (Vec<At<ServiceNic>>, Vec<At<Vip>>) {
-    refuse_more(&raw.nics_place, "service NICs", raw.nics.len(), NICS_MAX, findings);
-    refuse_more(&raw.vips_place, "virtual IPs", raw.vips.len(), VIPS_MAX, findings);
     let nics: Vec<_> = raw.nics.iter().map(|nic| check_nic(nic, findings)).collect();
-    if raw.vips.is_empty() {
+    if raw.vips.is_empty() && !findings.tells_of(&raw.vips_place) {
         let instead = "write a [[vips]] table with address and nic for each";
         findings.error(&raw.vips_place, "missing: no virtual IP, nothing to keep alive", instead);
     }
@@ -44,11 +41,9 @@ pub(super) fn check(
 fn check_nic(raw: &RawNic, findings: &mut Findings) -> At<ServiceNic> {
     let interval = raw.ping_interval.as_ref();
     let targets = raw.ping.as_ref().map(|at| at.value.as_slice()).unwrap_or_default();
-    if let Some(at) = &raw.ping {
-        refuse_more(&at.place, "ping targets", targets.len(), PING_TARGETS_MAX, findings);
-    }
+    refuse_more(&raw.ping_place, "ping targets", targets.len(), PING_TARGETS_MAX, findings);
     let mut ping = Vec::new();
-    for At { place, value } in targets {
+    for At { place, value } in targets.iter().take(PING_TARGETS_MAX) {
         if let Some(kind) = no_host(*value) {
             let instead = "write the address of a router or host behind the NIC";
             findings.error(place, format!("{value} is {kind}"), instead);
@@ -65,7 +60,8 @@ fn check_nic(raw: &RawNic, findings: &mut Findings) -> At<ServiceNic> {
         findings.error(place, wrong, "write ping-interval = \"1s\", at least \"10ms\"");
     }
     let lonely = interval.map(|at| &at.place).or(raw.ping_count.as_ref().map(|at| &at.place));
-    if let (true, Some(place)) = (targets.is_empty(), lonely) {
+    let no_targets = targets.is_empty() && !findings.tells_of(&raw.ping_place);
+    if let (true, Some(place)) = (no_targets, lonely) {
         let instead = "write ping = [\"ADDRESS\"], or leave it out";
         findings.warn(place, "without ping it has no effect", instead);
     }
@@ -93,9 +89,9 @@ impl<'a> Used<'a> {
         raw: &'a RawVip,
         findings: &mut Findings,
     ) -> Option<At<Vip>> {
-        if let Some(At { place, value }) = &raw.address {
-            self.check_address(index, place, *value, findings);
-        }
+        let address = raw.address.as_ref();
+        let is_host =
+            address.is_some_and(|at| self.check_address(index, &at.place, at.value, findings));
         if let Some(label) = &raw.label {
             self.check_label(index, label, raw, findings);
         }
@@ -105,7 +101,7 @@ impl<'a> Used<'a> {
             self.refuse_nic(nic, findings);
             return None;
         };
-        let At { place, value: net } = raw.address.clone()?;
+        let At { place, value: net } = raw.address.clone().filter(|_| is_host)?;
         let nic = NicId(u8::try_from(position).ok()?);
         let label = raw.label.as_ref().map(|at| at.value.clone());
         Some(At { place, value: Vip { nic, net, label } })
@@ -121,11 +117,19 @@ impl<'a> Used<'a> {
         }
     }
 
-    fn check_address(&mut self, index: usize, place: &Place, net: IpNet, findings: &mut Findings) {
+    /// Whether a host can have it; other faults are only told about.
+    fn check_address(
+        &mut self,
+        index: usize,
+        place: &Place,
+        net: IpNet,
+        findings: &mut Findings,
+    ) -> bool {
         let addr = net.addr();
         if let Some(kind) = no_host(addr).or_else(|| net_or_broadcast(net)) {
             let instead = "write an address that no other host has";
             findings.error(place, format!("{net} is {kind}"), instead);
+            return false;
         }
         let all = self.links.iter().flat_map(|link| link.addresses.iter().map(move |a| (link, a)));
         for (link, (_, address)) in all {
@@ -144,6 +148,7 @@ impl<'a> Used<'a> {
             let wrong = format!("{addr} is written twice, first as vips[{first}]");
             findings.error(place, wrong, "delete one of them");
         }
+        true
     }
 
     fn check_label(
