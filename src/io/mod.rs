@@ -6,6 +6,7 @@
 pub mod announce;
 pub mod control;
 pub mod log;
+pub mod machine;
 pub mod netlink;
 pub mod nic;
 pub mod receive_clock;

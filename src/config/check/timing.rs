@@ -1,0 +1,177 @@
+//! The rhythm: defaults that follow from each other, and bounds that keep a late node from being
+//! taken for a dead one.
+
+use core::time::Duration;
+
+use crate::config::duration::print;
+use crate::config::finding::{At, Findings, Place};
+use crate::config::pair::{PairLink, Rhythm};
+use crate::config::plan::Timing;
+use crate::config::raw::{Raw, RawRhythm, RawTiming};
+
+/// The interval of heartbeats unless the file says another.
+const KEEPALIVE_DEFAULT: Duration = Duration::from_millis(100);
+/// A shorter interval costs wake-ups and finds nothing sooner: what limits is the scheduler.
+const KEEPALIVE_MIN: Duration = Duration::from_millis(5);
+/// A deadtime has room for two lost heartbeats.
+const KEEPALIVES_IN_DEADTIME_MIN: u32 = 3;
+/// The default deadtime in keepalives.
+const KEEPALIVES_IN_DEADTIME: u32 = 5;
+/// The shortest default initdead: a NIC behind a switch needs seconds to pass traffic.
+const INITDEAD_DEFAULT_MIN: Duration = Duration::from_secs(5);
+/// The default initdead in deadtimes.
+const DEADTIMES_IN_INITDEAD: u32 = 10;
+/// How long an unheard node is left serving.
+const ISOLATED_GRACE_DEFAULT: Duration = Duration::from_secs(30);
+/// How often fence devices are asked.
+const FENCE_CHECK_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
+/// Small BMCs do not take more.
+const FENCE_CHECK_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Below this, a busy machine alone makes false alarms even at real-time priority (measured).
+const DEADTIME_QUIET: Duration = Duration::from_millis(50);
+/// The same without real-time priority.
+const DEADTIME_QUIET_WITHOUT_PRIORITY: Duration = Duration::from_millis(200);
+
+/// Checks `[timing]` against the rhythm of the `links`.
+pub(super) fn check(raw: &RawTiming, links: &[PairLink], findings: &mut Findings) -> Timing {
+    let rhythm = common(raw);
+    check_rhythm(&raw.rhythm, &rhythm, &raw.place, findings);
+    let slowest = links.iter().map(|link| link.rhythm.deadtime).max().unwrap_or(rhythm.deadtime);
+    let initdead_default = slowest.saturating_mul(DEADTIMES_IN_INITDEAD).max(INITDEAD_DEFAULT_MIN);
+    let initdead = value(&raw.initdead, initdead_default);
+    let place = place_of(&raw.initdead, &raw.place, "initdead");
+    if initdead < slowest {
+        let wrong = format!(
+            "initdead {} is shorter than the longest deadtime {}",
+            print(initdead),
+            print(slowest)
+        );
+        let instead = format!("write initdead = \"{}\" or more", print(slowest.saturating_mul(2)));
+        findings.error(&place, wrong, instead);
+    }
+    let isolated_grace = value(&raw.isolated_grace, ISOLATED_GRACE_DEFAULT.max(slowest));
+    if isolated_grace < slowest {
+        let place = place_of(&raw.isolated_grace, &raw.place, "isolated-grace");
+        let wrong = format!(
+            "a node that serves unheard is fenced after {}, before a link that comes back could \
+             be heard (deadtime {})",
+            print(isolated_grace),
+            print(slowest)
+        );
+        findings.warn(&place, wrong, "write isolated-grace = \"30s\"");
+    }
+    let interval = value(&raw.fence_check_interval, FENCE_CHECK_INTERVAL_DEFAULT);
+    if interval < FENCE_CHECK_INTERVAL_MIN {
+        let place = place_of(&raw.fence_check_interval, &raw.place, "fence-check-interval");
+        let wrong = format!("fence devices would be asked every {}", print(interval));
+        findings.error(&place, wrong, "write fence-check-interval = \"1m\", at least \"1s\"");
+    }
+    Timing {
+        keepalive: rhythm.keepalive,
+        warntime: rhythm.warntime,
+        deadtime: rhythm.deadtime,
+        initdead,
+        isolated_grace,
+        fence_check_interval: interval,
+    }
+}
+
+/// The rhythm of links that have none of their own.
+pub(super) fn common(raw: &RawTiming) -> Rhythm {
+    let keepalive = value(&raw.rhythm.keepalive, KEEPALIVE_DEFAULT);
+    fill(&raw.rhythm, keepalive, None)
+}
+
+/// The rhythm of one link: its own values; where it changes one, the others follow that one.
+pub(super) fn of_link(
+    raw: &RawRhythm,
+    place: &Place,
+    common: Rhythm,
+    findings: &mut Findings,
+) -> Rhythm {
+    if raw.keepalive.is_none() && raw.warntime.is_none() && raw.deadtime.is_none() {
+        return common;
+    }
+    let rhythm = fill(raw, value(&raw.keepalive, common.keepalive), Some(common));
+    check_rhythm(raw, &rhythm, place, findings);
+    rhythm
+}
+
+fn fill(raw: &RawRhythm, keepalive: Duration, common: Option<Rhythm>) -> Rhythm {
+    let deadtime_default = match common {
+        Some(common) if raw.keepalive.is_none() => common.deadtime,
+        Some(_) | None => keepalive.saturating_mul(KEEPALIVES_IN_DEADTIME),
+    };
+    let deadtime = value(&raw.deadtime, deadtime_default);
+    let warntime_default = match common {
+        Some(common) if raw.keepalive.is_none() && raw.deadtime.is_none() => common.warntime,
+        Some(_) | None => three_fifths(deadtime).max(keepalive),
+    };
+    Rhythm { keepalive, warntime: value(&raw.warntime, warntime_default), deadtime }
+}
+
+fn three_fifths(duration: Duration) -> Duration {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(millis.saturating_mul(3) / 5)
+}
+
+fn value(at: &Option<At<Duration>>, default: Duration) -> Duration {
+    at.as_ref().map_or(default, |at| at.value)
+}
+
+fn place_of(at: &Option<At<Duration>>, table: &Place, key: &str) -> Place {
+    at.as_ref().map_or_else(|| table.child(key), |at| at.place.clone())
+}
+
+/// Tells the first thing that is wrong with a rhythm; what follows from it is not worth telling.
+fn check_rhythm(raw: &RawRhythm, rhythm: &Rhythm, table: &Place, findings: &mut Findings) {
+    let Rhythm { keepalive, warntime, deadtime } = *rhythm;
+    if keepalive < KEEPALIVE_MIN {
+        let place = place_of(&raw.keepalive, table, "keepalive");
+        let wrong = format!("keepalive {} is shorter than 5ms", print(keepalive));
+        let instead = "write \"5ms\" or more: it is the scheduler that limits, not the interval";
+        findings.error(&place, wrong, instead);
+    } else if deadtime < keepalive.saturating_mul(KEEPALIVES_IN_DEADTIME_MIN) {
+        let place = place_of(&raw.deadtime, table, "deadtime");
+        let wrong = format!(
+            "deadtime {} is less than three keepalives of {}: one lost heartbeat would be a lost \
+             node",
+            print(deadtime),
+            print(keepalive)
+        );
+        let wanted = keepalive.saturating_mul(KEEPALIVES_IN_DEADTIME);
+        findings.error(&place, wrong, format!("write deadtime = \"{}\" or more", print(wanted)));
+    } else if warntime < keepalive || warntime >= deadtime {
+        let place = place_of(&raw.warntime, table, "warntime");
+        let wrong = format!(
+            "warntime {} is not between keepalive {} and deadtime {}",
+            print(warntime),
+            print(keepalive),
+            print(deadtime)
+        );
+        let wanted = three_fifths(deadtime).max(keepalive);
+        findings.error(&place, wrong, format!("write warntime = \"{}\"", print(wanted)));
+    }
+}
+
+/// Warns of deadtimes at which a busy machine is taken for a dead one.
+pub(super) fn warn_of_false_alarms(
+    raw: &Raw,
+    links: &[PairLink],
+    priority: bool,
+    findings: &mut Findings,
+) {
+    let quiet = if priority { DEADTIME_QUIET } else { DEADTIME_QUIET_WITHOUT_PRIORITY };
+    let common = common(&raw.timing).deadtime;
+    let slowest = links.iter().map(|link| link.rhythm.deadtime).max().unwrap_or(common);
+    if slowest >= quiet {
+        return;
+    }
+    let place = place_of(&raw.timing.rhythm.deadtime, &raw.timing.place, "deadtime");
+    let without = if priority { "" } else { " and no real-time priority" };
+    let wrong = format!(
+        "with a deadtime of {}{without}, a busy node may be taken for a dead one",
+        print(slowest)
+    );
+    findings.warn(&place, wrong, format!("write deadtime = \"{}\" or more", print(quiet)));
+}

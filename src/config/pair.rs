@@ -1,0 +1,95 @@
+//! The whole pair as checked: every default filled in, the same seen from either node.
+//!
+//! It holds where secrets are, and none of them; it knows nothing of the machine it is read on.
+
+use core::time::Duration;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use super::device::Suite;
+use super::finding::{At, Place};
+use super::network::{ServiceNic, Vip};
+use super::plan::{Runtime, Timing};
+use super::raw::Fencing;
+use crate::types::NodeId;
+
+/// The whole pair. What is missing was told about.
+pub(super) struct Pair {
+    pub(super) cluster: Option<String>,
+    pub(super) key_file: Option<At<PathBuf>>,
+    pub(super) preferred: Option<NodeId>,
+    pub(super) timing: Timing,
+    pub(super) nodes: Vec<PairNode>,
+    pub(super) nodes_place: Place,
+    pub(super) links: Vec<PairLink>,
+    pub(super) nics: Vec<At<ServiceNic>>,
+    pub(super) vips: Vec<At<Vip>>,
+    pub(super) devices: Vec<PairDevice>,
+    pub(super) runtime: Runtime,
+}
+
+/// One node.
+pub(super) struct PairNode {
+    pub(super) place: Place,
+    pub(super) name: String,
+    pub(super) id: NodeId,
+    pub(super) fence_delay: Duration,
+    pub(super) fencing: Fencing,
+}
+
+/// One heartbeat link.
+pub(super) struct PairLink {
+    pub(super) name: At<String>,
+    pub(super) nic: At<String>,
+    pub(super) port: u16,
+    pub(super) group: Option<IpAddr>,
+    pub(super) rhythm: Rhythm,
+    pub(super) addresses: Vec<(NodeId, At<IpAddr>)>,
+}
+
+/// The heartbeats' rhythm.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Rhythm {
+    pub(super) keepalive: Duration,
+    pub(super) warntime: Duration,
+    pub(super) deadtime: Duration,
+}
+
+/// One fence device.
+pub(super) struct PairDevice {
+    pub(super) place: Place,
+    pub(super) name: String,
+    pub(super) node: NodeId,
+    pub(super) level: u8,
+    pub(super) timeout: Duration,
+    pub(super) kind: PairKind,
+}
+
+/// What belongs to one type of fence device.
+pub(super) enum PairKind {
+    Ipmi {
+        address: SocketAddr,
+        user: String,
+        password_file: At<PathBuf>,
+        suite: Suite,
+    },
+    Agent {
+        /// As written: a name or an absolute path.
+        agent: At<String>,
+        program: PathBuf,
+        params: Vec<(String, String)>,
+        secret_files: Vec<(String, At<PathBuf>)>,
+    },
+}
+
+impl Pair {
+    /// The name of the node numbered `id`.
+    pub(super) fn node_name(&self, id: NodeId) -> &str {
+        self.nodes.iter().find(|node| node.id == id).map_or("?", |node| node.name.as_str())
+    }
+
+    /// The name of the service NIC of a VIP.
+    pub(super) fn nic_name(&self, vip: &Vip) -> &str {
+        self.nics.get(vip.nic.index()).map_or("?", |nic| nic.value.name.as_str())
+    }
+}

@@ -1,0 +1,291 @@
+//! Secrets from their files: heartbeat keys, passwords of fence devices.
+//!
+//! What a file holds, and who may read it, is judged here; reading it is [`Files`]' affair. No
+//! content of a secret file ever gets into a finding.
+
+use core::fmt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::device::{AGENT_LINE_LEN_MAX, Device, DeviceKind, IPMI_PASSWORD_LEN_MAX, Secret};
+use super::finding::{At, Findings, Place};
+use super::pair::{Pair, PairKind};
+
+/// The longest secret file in bytes.
+pub const SECRET_LEN_MAX: usize = 4096;
+/// The length of a heartbeat key in bytes.
+pub const KEY_LEN: usize = 32;
+/// How many keys are accepted at a time.
+const KEYS_MAX: usize = 2;
+/// A random key of [`KEY_LEN`] bytes has fewer different ones once in 10^15 keys.
+const KEY_BYTES_DIFFERENT_MIN: usize = 16;
+/// Permission bits that let others than the owner read or write.
+const OTHERS: u32 = 0o077;
+
+/// What is asked of the disk.
+pub trait Files {
+    /// The file at `path`: at most [`SECRET_LEN_MAX`] bytes of it, and whose it is.
+    ///
+    /// # Errors
+    /// A [`FileFault`], if it cannot be had.
+    fn read(&self, path: &Path) -> Result<FileFacts, FileFault>;
+
+    /// Whether there is a program at `path` that can be started.
+    fn is_program(&self, path: &Path) -> bool;
+}
+
+/// A file that was read.
+#[derive(Clone)]
+pub struct FileFacts {
+    /// What it holds.
+    pub content: Vec<u8>,
+    /// Its permission bits.
+    pub mode: u32,
+    /// The user number of its owner.
+    pub owner: u32,
+}
+
+/// Why a file was not read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FileFault {
+    /// There is none.
+    Missing,
+    /// It is a directory, a device or a pipe.
+    NotAFile,
+    /// It is longer than [`SECRET_LEN_MAX`].
+    TooLong,
+    /// The system refuses, with its reason.
+    Refused(String),
+}
+
+/// One heartbeat key; its `Debug` is redacted.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HeartbeatKey([u8; KEY_LEN]);
+
+impl HeartbeatKey {
+    /// The bytes, for the one place that computes the MAC.
+    pub fn reveal(&self) -> &[u8; KEY_LEN] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for HeartbeatKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+/// The heartbeat keys: what is sent is made with the first, what is heard may be made with either.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeartbeatKeys {
+    /// To send with, and accepted.
+    pub first: HeartbeatKey,
+    /// Accepted too, while the key is being changed.
+    pub second: Option<HeartbeatKey>,
+}
+
+/// All secrets of a pair, in their places.
+pub(super) struct Secrets {
+    pub(super) keys: HeartbeatKeys,
+    pub(super) devices: Vec<Device>,
+}
+
+/// Loads every secret of `pair`. Nothing if any is missing: all faults are told.
+pub(super) fn load(pair: &Pair, files: &dyn Files, findings: &mut Findings) -> Option<Secrets> {
+    let mut store = Store { files, findings, read: BTreeMap::new() };
+    let keys = pair.key_file.as_ref().and_then(|at| store.keys(at));
+    let mut devices = Vec::new();
+    let mut complete = true;
+    for device in &pair.devices {
+        let kind = store.device_kind(&device.kind);
+        complete &= kind.is_some();
+        devices.extend(kind.map(|kind| Device {
+            name: device.name.clone(),
+            node: device.node,
+            kind,
+        }));
+    }
+    complete.then_some(Secrets { keys: keys?, devices })
+}
+
+/// Reads each file once, and tells each fault once.
+struct Store<'a> {
+    files: &'a dyn Files,
+    findings: &'a mut Findings,
+    read: BTreeMap<std::path::PathBuf, Option<String>>,
+}
+
+impl Store<'_> {
+    fn device_kind(&mut self, kind: &PairKind) -> Option<DeviceKind> {
+        match kind {
+            PairKind::Ipmi { address, user, password_file, suite } => {
+                let password = self.password(password_file, IPMI_PASSWORD_LEN_MAX)?;
+                let (address, user, suite) = (*address, user.clone(), *suite);
+                Some(DeviceKind::Ipmi { address, user, password, suite })
+            }
+            PairKind::Agent { program, params, secret_files, .. } => {
+                let mut secrets = Vec::new();
+                for (name, file) in secret_files {
+                    let max = AGENT_LINE_LEN_MAX.saturating_sub(name.len()).saturating_sub(1);
+                    secrets.extend(self.password(file, max).map(|secret| (name.clone(), secret)));
+                }
+                let complete = secrets.len() == secret_files.len();
+                let (program, params) = (program.clone(), params.clone());
+                complete.then_some(DeviceKind::Agent { program, params, secrets })
+            }
+        }
+    }
+
+    fn password(&mut self, file: &At<std::path::PathBuf>, len_max: usize) -> Option<Secret> {
+        let text = self.text(file)?;
+        let path = file.value.display();
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        let (wrong, instead) = if line.is_empty() {
+            (format!("{path} is empty"), "write the password into it, on one line".to_owned())
+        } else if line.chars().any(char::is_control) {
+            (
+                format!("{path} holds more than one line, or a control character"),
+                "write the password into it, on one line, and nothing else".to_owned(),
+            )
+        } else if line.len() > len_max {
+            (
+                format!("the password in {path} has {} bytes", line.len()),
+                format!("set one of at most {len_max} bytes: the device takes no more"),
+            )
+        } else {
+            if line.trim() != line {
+                let wrong = format!("the password in {path} begins or ends with a space");
+                self.findings.warn(&file.place, wrong, "delete the space, if it is not meant");
+            }
+            return Some(Secret::new(line.to_owned()));
+        };
+        self.findings.error(&file.place, wrong, instead);
+        None
+    }
+
+    fn keys(&mut self, file: &At<std::path::PathBuf>) -> Option<HeartbeatKeys> {
+        let text = self.text(file)?;
+        let path = file.value.display();
+        let lines = text.lines().enumerate().map(|(index, line)| (index.saturating_add(1), line));
+        let written = lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+        let mut keys: Vec<HeartbeatKey> = Vec::new();
+        let errors_before = self.findings.errors();
+        for (number, line) in written {
+            match parse_key(line.trim()) {
+                Ok(key) if keys.contains(&key) => {
+                    let wrong = format!("{path} holds the same key twice, again on line {number}");
+                    self.findings.error(&file.place, wrong, "delete one of them");
+                }
+                Ok(key) => keys.push(key),
+                Err(why) => {
+                    let wrong = format!("line {number} of {path} is no key: {why}");
+                    let instead = "make one with: tandem keygen FILE (in a new file)";
+                    self.findings.error(&file.place, wrong, instead);
+                }
+            }
+        }
+        let count = keys.len();
+        if count == 0 && self.findings.errors() == errors_before {
+            let instead = format!("delete it, and make one with: tandem keygen {path}");
+            self.findings.error(&file.place, format!("{path} is empty"), instead);
+        }
+        if count > KEYS_MAX {
+            let wrong = format!("{path} holds {count} keys");
+            let instead = "keep two: the first to send with, the second accepted too";
+            self.findings.error(&file.place, wrong, instead);
+        }
+        if self.findings.errors() > errors_before {
+            return None;
+        }
+        let mut keys = keys.into_iter();
+        Some(HeartbeatKeys { first: keys.next()?, second: keys.next() })
+    }
+
+    /// The text of a file that only root may touch.
+    fn text(&mut self, file: &At<std::path::PathBuf>) -> Option<String> {
+        if let Some(text) = self.read.get(&file.value) {
+            return text.clone();
+        }
+        let text = match self.files.read(&file.value) {
+            Ok(facts) => judge(file, facts, self.findings),
+            Err(fault) => {
+                let (wrong, instead) = explain(&file.value, &file.place, &fault);
+                self.findings.error(&file.place, wrong, instead);
+                None
+            }
+        };
+        self.read.insert(file.value.clone(), text.clone());
+        text
+    }
+}
+
+fn explain(path: &Path, place: &Place, fault: &FileFault) -> (String, String) {
+    let path = path.display();
+    match fault {
+        FileFault::Missing if place.key == "key-file" => {
+            (format!("{path} does not exist"), format!("make it with: tandem keygen {path}"))
+        }
+        FileFault::Missing => (
+            format!("{path} does not exist"),
+            format!("make it: install -m 600 /dev/null {path}, then write the password into it"),
+        ),
+        FileFault::NotAFile => {
+            (format!("{path} is not a regular file"), "write the path of a file".to_owned())
+        }
+        FileFault::TooLong => (
+            format!("{path} has more than {SECRET_LEN_MAX} bytes"),
+            "write the path of the file that holds the secret alone".to_owned(),
+        ),
+        FileFault::Refused(why) => {
+            (format!("{path} cannot be read: {why}"), "run it as root".to_owned())
+        }
+    }
+}
+
+fn judge(
+    file: &At<std::path::PathBuf>,
+    facts: FileFacts,
+    findings: &mut Findings,
+) -> Option<String> {
+    let At { place, value: path } = file;
+    let path = path.display();
+    let mut accepted = true;
+    if facts.owner != 0 {
+        let wrong = format!("{path} belongs to user {}, not to root", facts.owner);
+        findings.error(place, wrong, format!("give it to root: chown root: {path}"));
+        accepted = false;
+    }
+    if facts.mode & OTHERS != 0 {
+        let wrong = format!("{path} may be read or changed by others (mode {:04o})", facts.mode);
+        findings.error(place, wrong, format!("take that from them: chmod 600 {path}"));
+        accepted = false;
+    }
+    match String::from_utf8(facts.content) {
+        Ok(text) => accepted.then_some(text),
+        Err(_) => {
+            let instead = "write the secret as plain text";
+            findings.error(place, format!("{path} is not text"), instead);
+            None
+        }
+    }
+}
+
+/// The key that 64 hexadecimal digits say.
+fn parse_key(text: &str) -> Result<HeartbeatKey, String> {
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
+    let Some(digits) = digits else { return Err("not hexadecimal digits alone".to_owned()) };
+    if digits.len() != KEY_LEN.saturating_mul(2) {
+        return Err(format!("{} hexadecimal digits, not 64", digits.len()));
+    }
+    let mut key = [0u8; KEY_LEN];
+    for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = pair.iter().fold(0, |byte, digit| (byte << 4) | digit);
+    }
+    let different: BTreeSet<u8> = key.iter().copied().collect();
+    if different.len() < KEY_BYTES_DIFFERENT_MIN {
+        return Err("not random".to_owned());
+    }
+    Ok(HeartbeatKey(key))
+}
