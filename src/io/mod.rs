@@ -5,5 +5,8 @@
 
 pub mod announce;
 pub mod netlink;
+pub mod network;
 pub mod nic;
+pub mod packet;
+pub mod ping;
 pub mod vips;

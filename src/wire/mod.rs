@@ -1,4 +1,5 @@
 //! Placeholder documentation is written with the module.
 
 pub mod arp;
+pub mod echo;
 pub mod ndp;
