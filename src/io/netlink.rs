@@ -303,7 +303,9 @@ impl InFlight {
                 NetlinkPayload::Done(done) => return self.finish(done.code),
                 NetlinkPayload::Error(error) => return self.finish(error.raw_code()),
                 // An overrun or a payload of a later protocol: not an acknowledgement.
-                _ => return Progress::Finished(Err(Fault::Unanswered)),
+                NetlinkPayload::Noop | NetlinkPayload::Overrun(_) | _ => {
+                    return Progress::Finished(Err(Fault::Unanswered));
+                }
             }
         }
     }
@@ -351,21 +353,19 @@ impl InFlight {
 }
 
 fn to_notice(message: &Message) -> Option<Notice> {
-    match &message.payload {
-        NetlinkPayload::Overrun(_) => Some(Notice::Overrun),
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-            Link::from_message(link).map(Notice::Link)
-        }
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => {
-            Link::from_message(link).map(|gone| Notice::LinkGone(gone.index))
-        }
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(address)) => {
-            Address::from_message(address).map(Notice::Address)
-        }
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(address)) => {
-            Address::from_message(address).map(Notice::AddressGone)
-        }
-        _ => None,
+    let NetlinkPayload::InnerMessage(inner) = &message.payload else {
+        return matches!(message.payload, NetlinkPayload::Overrun(_)).then_some(Notice::Overrun);
+    };
+    if let RouteNetlinkMessage::NewLink(link) = inner {
+        Link::from_message(link).map(Notice::Link)
+    } else if let RouteNetlinkMessage::DelLink(link) = inner {
+        Link::from_message(link).map(|gone| Notice::LinkGone(gone.index))
+    } else if let RouteNetlinkMessage::NewAddress(address) = inner {
+        Address::from_message(address).map(Notice::Address)
+    } else if let RouteNetlinkMessage::DelAddress(address) = inner {
+        Address::from_message(address).map(Notice::AddressGone)
+    } else {
+        None
     }
 }
 

@@ -1,0 +1,478 @@
+//! The service side of a node as one thing on the loop: VIPs, carriers, claims, pings.
+//!
+//! ```text
+//!  engine's effects                                       inputs for the engine
+//!  acquire, release, restore ──► Vips ──asks──► Netlink ──► Done, VipGone, Carrier
+//!  announce, probe           ──► Schedule ────► NicPackets ──► Claim
+//!                                               Pinger ──────► Reach
+//! ```
+//!
+//! It carries out and reports; it decides nothing about roles. [`Network::turn`] does a bounded
+//! share of what is due; a deadline that is `now` means that there is more.
+
+mod setup;
+
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::io;
+
+use mio::{Registry, Token};
+
+use super::announce::{Schedule, Sending};
+use super::netlink::{Answer, Fault, Netlink, Notice, Request, RequestId};
+use super::nic::{Change, NicTable};
+use super::packet::NicPackets;
+use super::ping::Pinger;
+use super::vips::{Ask, Asked, VipNews, Vips};
+use crate::config::network::{ServiceNic, Vip};
+use crate::engine::{Input, Outcome};
+use crate::types::heartbeat::NICS_MAX;
+use crate::types::{Instant, Mac, NicId, OpId, VipId};
+
+/// How many tokens a network takes, beginning with the one it is given.
+pub const TOKENS: usize = 2 + TOKENS_PER_NIC * NICS_MAX;
+const TOKENS_PER_NIC: usize = 4;
+/// The most VIPs of one NIC that one probe asks for; the next probe asks for the next ones.
+pub const PROBE_VIPS_MAX: usize = 16;
+/// The most claims that wait to be taken; further ones are dropped, as a lost frame would be.
+pub const CLAIMS_MAX: usize = 1024;
+/// How long after a failure the connection to the kernel is opened again.
+const REOPEN_AFTER: Duration = Duration::from_secs(1);
+
+/// One thing that happened on the service side.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Occurrence {
+    /// An operation ended.
+    Done {
+        /// Which one.
+        op: OpId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A VIP of ours vanished from the kernel without our asking.
+    VipGone(VipId),
+    /// A service NIC gained or lost its carrier; told for each NIC at the start.
+    Carrier {
+        /// The NIC.
+        nic: NicId,
+        /// Whether it has carrier.
+        up: bool,
+    },
+    /// The ping targets behind a NIC began or ceased to answer.
+    Reach {
+        /// The NIC.
+        nic: NicId,
+        /// Whether one answers.
+        up: bool,
+    },
+    /// Another host's MAC claims a VIP.
+    Claim {
+        /// The VIP.
+        vip: VipId,
+        /// The MAC.
+        mac: Mac,
+    },
+}
+
+impl Occurrence {
+    /// The engine's input for it.
+    pub fn into_input(self, now: Instant) -> Input {
+        match self {
+            Self::Done { op, outcome } => Input::Done { op, outcome },
+            Self::VipGone(vip) => Input::VipGone { vip },
+            Self::Carrier { nic, up } => Input::Carrier { nic, up },
+            Self::Reach { nic, up } => Input::Reach { nic, up },
+            Self::Claim { vip, mac } => Input::Claim { vip, mac, at: now },
+        }
+    }
+}
+
+/// The service side.
+pub struct Network {
+    /// Nothing after it broke, until it is opened again.
+    netlink: Option<Netlink>,
+    reopen_at: Option<Instant>,
+    /// Both lists are to be asked for again: news were lost.
+    must_list_links: bool,
+    nics: NicTable,
+    vips: Vips,
+    slots: Vec<NicSlot>,
+    /// Asked of the kernel, not yet submitted.
+    waiting: VecDeque<Asked>,
+    submitted: VecDeque<(RequestId, Purpose)>,
+    occurrences: VecDeque<Occurrence>,
+    claims: usize,
+    leftovers: Vec<VipId>,
+    registry: Registry,
+    first_token: usize,
+}
+
+/// What one NIC needs besides its place in the table.
+struct NicSlot {
+    packets: Option<NicPackets>,
+    pinger: Option<Pinger>,
+    vips: Vec<VipId>,
+    /// Where the next probe begins.
+    probe_from: usize,
+    /// Whether the host forwards IPv6 from this NIC: an advertisement must say so.
+    is_router: bool,
+}
+
+enum Purpose {
+    Ask(Asked),
+    Links,
+}
+
+impl Network {
+    /// Opens everything, and asks the kernel what there is: the only call that may wait, for
+    /// milliseconds, and it is made before the loop begins. `ident` marks our pings, `refresh` is
+    /// how often held VIPs are announced for ever. Takes the tokens from `first_token` to
+    /// `first_token` + [`TOKENS`].
+    ///
+    /// # Errors
+    /// Those of the netlink sockets and the poll, or that the kernel does not answer. A NIC that is
+    /// missing is no error.
+    pub fn open(
+        nics: &[ServiceNic],
+        vips: &[Vip],
+        refresh: Option<Duration>,
+        ident: u16,
+        registry: &Registry,
+        first_token: Token,
+        now: Instant,
+    ) -> io::Result<Self> {
+        let names = nics.iter().map(|nic| nic.name.clone());
+        let table = NicTable::new(names, vips.iter().map(|vip| vip.net.addr()));
+        let slots = table.ids().zip(nics).map(|(id, nic)| NicSlot {
+            packets: None,
+            pinger: Pinger::new(nic, ident, now),
+            vips: setup::vips_of(id, vips),
+            probe_from: 0,
+            is_router: false,
+        });
+        let mut network = Self {
+            netlink: None,
+            reopen_at: None,
+            must_list_links: false,
+            slots: slots.collect(),
+            nics: table,
+            vips: Vips::new(vips.to_vec(), Schedule::new(vips.len(), refresh)),
+            waiting: VecDeque::new(),
+            submitted: VecDeque::new(),
+            occurrences: VecDeque::new(),
+            claims: 0,
+            leftovers: Vec::new(),
+            registry: registry.try_clone()?,
+            first_token: first_token.0,
+        };
+        network.learn(now)?;
+        Ok(network)
+    }
+
+    /// Which VIPs the kernel had on their NICs when this was opened, with whatever prefix.
+    pub fn leftovers(&self) -> &[VipId] {
+        &self.leftovers
+    }
+
+    /// The MAC of a service NIC, if it is there.
+    pub fn mac(&self, nic: NicId) -> Option<Mac> {
+        self.nics.mac(nic)
+    }
+
+    /// Carries out [`crate::engine::Effect::Acquire`].
+    pub fn acquire(&mut self, now: Instant, op: OpId) {
+        self.note_routers();
+        self.vips.acquire(op, &self.nics);
+        self.turn(now);
+    }
+
+    /// Carries out [`crate::engine::Effect::Release`].
+    pub fn release(&mut self, now: Instant, op: OpId) {
+        self.vips.release(op);
+        self.turn(now);
+    }
+
+    /// Carries out [`crate::engine::Effect::Restore`].
+    pub fn restore(&mut self, now: Instant, op: OpId, vip: VipId) {
+        self.vips.restore(op, vip);
+        self.turn(now);
+    }
+
+    /// Carries out [`crate::engine::Effect::Announce`].
+    pub fn announce(&mut self, now: Instant) {
+        self.note_routers();
+        self.vips.announce(now);
+        self.turn(now);
+    }
+
+    /// Carries out [`crate::engine::Effect::Probe`]: asks once for at most [`PROBE_VIPS_MAX`] VIPs
+    /// of each NIC, and next time for the next ones.
+    pub fn probe(&mut self) {
+        for (id, slot) in self.nics.ids().zip(&mut self.slots) {
+            let (Some(mac), Some(packets)) = (self.nics.mac(id), &slot.packets) else { continue };
+            for _ in 0..slot.vips.len().min(PROBE_VIPS_MAX) {
+                let vip = slot.vips.get(slot.probe_from).and_then(|vip| self.vips.get(*vip));
+                slot.probe_from = (slot.probe_from + 1) % slot.vips.len();
+                let Some(addr) = vip.map(|vip| vip.net.addr()) else { continue };
+                // A question that finds no room is lost, as on the wire; the next one follows.
+                let _: Sending = packets.ask(mac, self.nics.own_address_for(id, addr), addr);
+            }
+        }
+    }
+
+    /// Notes that a token is ready; whether it is one of ours. [`Self::turn`] does the work.
+    pub fn ready(&mut self, token: Token) -> bool {
+        let is_ours = (self.first_token..self.first_token + TOKENS).contains(&token.0);
+        for slot in &mut self.slots {
+            let is_packet = slot.packets.as_mut().is_some_and(|packets| packets.ready(token));
+            if is_packet || slot.pinger.as_mut().is_some_and(|pinger| pinger.ready(token)) {
+                break;
+            }
+        }
+        is_ours
+    }
+
+    /// Does a bounded share of what there is to do. Call it after tokens were ready, and when the
+    /// deadline has come.
+    pub fn turn(&mut self, now: Instant) {
+        self.turn_netlink(now);
+        self.submit_asks(now);
+        self.announce_due(now);
+        // What was just announced may let an operation end, or its next chunk be asked for.
+        self.collect_asks();
+        self.take_vip_news();
+        self.turn_nics(now);
+    }
+
+    fn turn_netlink(&mut self, now: Instant) {
+        if self.netlink.as_ref().is_some_and(Netlink::is_dead) {
+            log::error!("the netlink connection broke; it is opened again");
+            self.drop_netlink(now);
+        }
+        if self.netlink.is_none() && self.reopen_at.is_none_or(|at| now >= at) {
+            self.reopen_netlink(now);
+        }
+        let Some(netlink) = &mut self.netlink else { return };
+        netlink.turn(now);
+        self.take_replies(now);
+        self.take_notices(now);
+        if self.must_list_links
+            && let Some(netlink) = &mut self.netlink
+            && let Some(id) = netlink.submit(now, Request::Links)
+        {
+            self.must_list_links = false;
+            self.submitted.push_back((id, Purpose::Links));
+        }
+    }
+
+    /// Asks for the next chunk and reads the answers: the kernel gives them while it is asked.
+    fn submit_asks(&mut self, now: Instant) {
+        self.collect_asks();
+        while let Some(asked) = self.waiting.front() {
+            let Some(request) = self.request_for(&asked.ask) else {
+                // The NIC vanished meanwhile, and its addresses with it.
+                self.fail_front(now, Fault::Denied(nix::errno::Errno::ENODEV));
+                continue;
+            };
+            let Some(netlink) = &mut self.netlink else {
+                self.fail_front(now, Fault::Unanswered);
+                continue;
+            };
+            let Some(id) = netlink.submit(now, request) else { break };
+            if let Some(asked) = self.waiting.pop_front() {
+                self.submitted.push_back((id, Purpose::Ask(asked)));
+            }
+        }
+        if !self.submitted.is_empty()
+            && let Some(netlink) = &mut self.netlink
+        {
+            netlink.turn(now);
+            self.take_replies(now);
+        }
+    }
+
+    fn collect_asks(&mut self) {
+        self.waiting.extend(self.vips.next_asks(&self.nics));
+    }
+
+    fn fail_front(&mut self, now: Instant, fault: Fault) {
+        if let Some(asked) = self.waiting.pop_front() {
+            self.answer(now, &asked, Err(fault));
+        }
+    }
+
+    fn request_for(&self, ask: &Ask) -> Option<Request> {
+        let index_of = |vip: &VipId| {
+            let plan = self.vips.get(*vip)?;
+            Some((self.nics.index(plan.nic)?, plan))
+        };
+        match ask {
+            Ask::Promote(nic) => Some(Request::Promote { index: self.nics.index(*nic)? }),
+            Ask::Add(vip) => {
+                let (index, plan) = index_of(vip)?;
+                let label = plan.label.clone();
+                Some(Request::Add { index, net: plan.net, label, prefix_route: true })
+            }
+            Ask::Delete(vip, net) => {
+                let (index, _plan) = index_of(vip)?;
+                Some(Request::Delete { index, net: *net })
+            }
+            Ask::List => Some(Request::Addresses),
+        }
+    }
+
+    fn take_replies(&mut self, now: Instant) {
+        while let Some((id, result)) = self.netlink.as_mut().and_then(Netlink::next_reply) {
+            let position = self.submitted.iter().position(|(submitted, _)| *submitted == id);
+            let purpose = position.and_then(|position| self.submitted.remove(position));
+            match purpose {
+                Some((_, Purpose::Ask(asked))) => self.answer(now, &asked, result),
+                Some((_, Purpose::Links)) => match result {
+                    Ok(Answer::Links(links)) => {
+                        let changes = self.nics.enter_links(&links);
+                        self.take_changes(now, &changes);
+                    }
+                    Ok(Answer::Done | Answer::Addresses(_)) | Err(_) => self.must_list_links = true,
+                },
+                None => {}
+            }
+        }
+    }
+
+    fn answer(&mut self, now: Instant, asked: &Asked, result: Result<Answer, Fault>) {
+        match (&asked.ask, result) {
+            (Ask::List, Ok(Answer::Addresses(addresses))) => {
+                self.nics.enter_addresses(&addresses);
+                self.vips.listed(asked, Ok(&addresses), &self.nics);
+            }
+            (Ask::List, Ok(Answer::Done | Answer::Links(_))) => {
+                self.vips.listed(asked, Err(Fault::Unanswered), &self.nics);
+            }
+            (Ask::List, Err(fault)) => self.vips.listed(asked, Err(fault), &self.nics),
+            (Ask::Delete(..), Err(Fault::Denied(nix::errno::Errno::ENODEV))) => {
+                self.vips.answered(now, asked, Ok(()), &self.nics);
+            }
+            (Ask::Promote(_) | Ask::Add(_) | Ask::Delete(..), result) => {
+                self.vips.answered(now, asked, result.map(|_done| ()), &self.nics);
+            }
+        }
+    }
+
+    fn take_notices(&mut self, now: Instant) {
+        while let Some(notice) = self.netlink.as_mut().and_then(Netlink::next_notice) {
+            match notice {
+                Notice::Link(link) => {
+                    let changes = self.nics.enter_link(&link);
+                    self.take_changes(now, &changes);
+                }
+                Notice::LinkGone(index) => {
+                    let change = self.nics.remove_link(index);
+                    self.take_changes(now, change.as_slice());
+                }
+                Notice::Address(address) => self.nics.enter_address(&address),
+                Notice::AddressGone(address) => {
+                    self.nics.remove_address(&address);
+                    if self.vips.is_held_address(&address, &self.nics) {
+                        // Perhaps an old piece of news: the list tells what is.
+                        self.vips.check();
+                    }
+                }
+                Notice::Overrun => {
+                    log::warn!("netlink news were lost: asking for everything again");
+                    self.must_list_links = true;
+                    self.vips.check();
+                }
+            }
+        }
+    }
+
+    fn take_changes(&mut self, now: Instant, changes: &[Change]) {
+        for change in changes {
+            if change.moved {
+                self.open_nic(change.nic);
+                let is_present = self.nics.index(change.nic).is_some();
+                self.vips.nic_moved(change.nic, is_present);
+            }
+            if change.carrier == Some(true) || (change.mac && self.nics.is_up(change.nic)) {
+                self.note_routers();
+                self.vips.announce_on(now, change.nic);
+            }
+            if let Some(up) = change.carrier {
+                self.occurrences.push_back(Occurrence::Carrier { nic: change.nic, up });
+            }
+        }
+    }
+
+    fn announce_due(&mut self, now: Instant) {
+        let (nics, slots) = (&self.nics, &self.slots);
+        self.vips.announce_turn(now, |_vip, plan| {
+            let slot = slots.get(plan.nic.index());
+            match (nics.mac(plan.nic), slot.and_then(|s| Some((s, s.packets.as_ref()?)))) {
+                (Some(mac), Some((slot, packets))) => {
+                    packets.announce(mac, plan.net.addr(), slot.is_router)
+                }
+                // There is nobody to tell; a NIC that comes back is announced on again.
+                (_, _) => Sending::Over,
+            }
+        });
+    }
+
+    fn take_vip_news(&mut self) {
+        while let Some(news) = self.vips.next_news() {
+            self.occurrences.push_back(match news {
+                VipNews::Done(op, outcome) => Occurrence::Done { op, outcome },
+                VipNews::Gone(vip) => Occurrence::VipGone(vip),
+            });
+        }
+    }
+
+    fn turn_nics(&mut self, now: Instant) {
+        for (id, slot) in self.nics.ids().zip(&mut self.slots) {
+            if let Some(packets) = slot.packets.as_mut().filter(|packets| packets.has_more()) {
+                packets.turn(|vip, mac| {
+                    if !self.nics.is_own_mac(mac) && self.claims < CLAIMS_MAX {
+                        self.claims += 1;
+                        self.occurrences.push_back(Occurrence::Claim { vip, mac });
+                    }
+                });
+            }
+            let pinger = slot.pinger.as_mut();
+            let due = pinger.filter(|p| p.has_more() || p.next_deadline() <= now);
+            if let Some(up) = due.and_then(|pinger| pinger.turn(now)) {
+                self.occurrences.push_back(Occurrence::Reach { nic: id, up });
+            }
+        }
+    }
+
+    /// The next thing that happened, in order.
+    pub fn next_occurrence(&mut self) -> Option<Occurrence> {
+        let next = self.occurrences.pop_front();
+        if matches!(next, Some(Occurrence::Claim { .. })) {
+            self.claims -= 1;
+        }
+        next
+    }
+
+    /// When [`Self::turn`] must be called at the latest; [`Instant::ZERO`], that is at once, if the
+    /// last turn left something to do.
+    pub fn next_deadline(&mut self) -> Option<Instant> {
+        let is_reading = self.netlink.as_mut().is_some_and(Netlink::has_more);
+        let is_claimed = |slot: &NicSlot| {
+            slot.packets.as_ref().is_some_and(NicPackets::has_more)
+                || slot.pinger.as_ref().is_some_and(Pinger::has_more)
+        };
+        let has_room = self.netlink.as_ref().is_some_and(|n| n.room() > 0 && !n.is_listing());
+        let can_ask = (!self.waiting.is_empty() || self.must_list_links) && has_room;
+        if is_reading || can_ask || self.slots.iter().any(is_claimed) {
+            return Some(Instant::ZERO);
+        }
+        let pings = self.slots.iter().filter_map(|slot| slot.pinger.as_ref());
+        let netlink = self.netlink.as_ref();
+        let others = [
+            netlink.and_then(Netlink::next_deadline),
+            if netlink.is_none() { self.reopen_at } else { None },
+            self.vips.next_deadline(),
+        ];
+        others.into_iter().flatten().chain(pings.map(Pinger::next_deadline)).min()
+    }
+}

@@ -1,0 +1,250 @@
+//! Frames of one service NIC: announcements and questions out, other hosts' claims in.
+//!
+//! Three packet sockets: one that only sends, one for ARP, one for neighbour advertisements. The
+//! kernel lets through only frames that concern a VIP of the NIC, and a turn reads a bounded number
+//! of them. Whether a claim matters is not known here; only those of our own MACs are left out.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsRawFd;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use socket2::SockFilter;
+
+use super::announce::Sending;
+use crate::sys::packet::{PacketReceiver, PacketSender};
+use crate::types::{Mac, VipId};
+use crate::wire::arp::{self, Arp};
+use crate::wire::ndp::{self, Ndp};
+
+/// The most frames that one turn reads from one socket; the rest is read in the next turn.
+pub const FRAMES_PER_TURN_MAX: usize = 64;
+/// The most VIPs that the kernel's filter compares one by one; with more of them on a NIC it lets
+/// every claim through.
+pub const FILTERED_VIPS_MAX: usize = 256;
+/// Longer than any frame that is understood; the rest of a longer one is cut off.
+const FRAME_LEN_MAX: usize = 1514;
+
+/// The VIPs of one NIC by their addresses.
+pub type VipsByAddress = BTreeMap<IpAddr, VipId>;
+
+/// The sockets of one NIC.
+#[derive(Debug)]
+pub struct NicPackets {
+    sender: PacketSender,
+    arp: Inlet,
+    ndp: Inlet,
+    vips: VipsByAddress,
+}
+
+/// One receiving socket.
+#[derive(Debug)]
+struct Inlet {
+    socket: PacketReceiver,
+    token: Token,
+    /// The last turn ended before the socket was empty.
+    has_more: bool,
+}
+
+impl NicPackets {
+    /// Opens the sockets on the NIC with that number and registers them.
+    ///
+    /// # Errors
+    /// Those of the sockets and of the poll; `ENODEV` if the NIC is gone.
+    pub fn open(
+        index: u32,
+        vips: VipsByAddress,
+        registry: &Registry,
+        arp: Token,
+        ndp: Token,
+    ) -> io::Result<Self> {
+        let open = |ether_type, filter: &[SockFilter], token| -> io::Result<Inlet> {
+            let socket = PacketReceiver::new(index, ether_type, filter)?;
+            registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
+            // Frames may have come before the registration.
+            Ok(Inlet { socket, token, has_more: true })
+        };
+        Ok(Self {
+            sender: PacketSender::new(index)?,
+            arp: open(arp::ETHER_TYPE, &arp_filter(&vips), arp)?,
+            ndp: open(ndp::ETHER_TYPE, &ndp_filter(&vips), ndp)?,
+            vips,
+        })
+    }
+
+    /// Announces that `vip` is at `mac`: for IPv4 as a request and as a reply, since some switches
+    /// and hosts learn from one of them only.
+    pub fn announce(&self, mac: Mac, vip: IpAddr, is_router: bool) -> Sending {
+        match vip {
+            IpAddr::V4(vip) => {
+                let request = self.send_arp(&Arp::announce_by_request(mac, vip));
+                match request {
+                    Sending::Busy => Sending::Busy,
+                    Sending::Over => self.send_arp(&Arp::announce_by_reply(mac, vip)),
+                }
+            }
+            IpAddr::V6(vip) => self.send_ndp(&Ndp::announce(mac, vip, is_router)),
+        }
+    }
+
+    /// Asks who has `vip`, from the host's address `own` if it has a suitable one.
+    pub fn ask(&self, mac: Mac, own: Option<IpAddr>, vip: IpAddr) -> Sending {
+        match (vip, own) {
+            (IpAddr::V4(vip), Some(IpAddr::V4(own))) => {
+                self.send_arp(&Arp::who_has(mac, Some(own), vip))
+            }
+            (IpAddr::V4(vip), _) => self.send_arp(&Arp::who_has(mac, None, vip)),
+            (IpAddr::V6(vip), Some(IpAddr::V6(own))) => {
+                self.send_ndp(&Ndp::who_has(mac, Some(own), vip))
+            }
+            (IpAddr::V6(vip), _) => self.send_ndp(&Ndp::who_has(mac, None, vip)),
+        }
+    }
+
+    fn send_arp(&self, packet: &Arp) -> Sending {
+        self.send(arp::ETHER_TYPE, &packet.emit())
+    }
+
+    fn send_ndp(&self, packet: &Ndp) -> Sending {
+        self.send(ndp::ETHER_TYPE, packet.emit().as_bytes())
+    }
+
+    fn send(&self, ether_type: u16, frame: &[u8]) -> Sending {
+        match self.sender.send(ether_type, frame) {
+            Ok(()) => Sending::Over,
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EAGAIN | libc::ENOBUFS | libc::EINTR) => Sending::Busy,
+                Some(_) | None => {
+                    log::debug!("a frame was not sent: {error}");
+                    Sending::Over
+                }
+            },
+        }
+    }
+
+    /// Notes that a token is ready; whether it is one of this NIC's.
+    pub fn ready(&mut self, token: Token) -> bool {
+        let mut inlets = [&mut self.arp, &mut self.ndp].into_iter();
+        let inlet = inlets.find(|inlet| inlet.token == token);
+        inlet.map(|inlet| inlet.has_more = true).is_some()
+    }
+
+    /// Whether there is something to read.
+    pub fn has_more(&self) -> bool {
+        self.arp.has_more || self.ndp.has_more
+    }
+
+    /// Reads what there is, as far as one turn allows, and tells every claim of a VIP.
+    pub fn turn(&mut self, mut claim: impl FnMut(VipId, Mac)) {
+        let vips = &self.vips;
+        self.arp.drain(|frame| {
+            let claimed = Arp::parse(frame).and_then(|arp| arp.claim());
+            if let Some((addr, mac)) = claimed
+                && let Some(vip) = vips.get(&IpAddr::V4(addr))
+            {
+                claim(*vip, mac);
+            }
+        });
+        self.ndp.drain(|frame| {
+            let claimed = Ndp::parse(frame).and_then(|ndp| ndp.claim());
+            if let Some((addr, mac)) = claimed
+                && let Some(vip) = vips.get(&IpAddr::V6(addr))
+            {
+                claim(*vip, mac);
+            }
+        });
+    }
+
+    /// Takes the sockets out of the poll.
+    pub fn close(self, registry: &Registry) {
+        for fd in [self.arp.socket.as_raw_fd(), self.ndp.socket.as_raw_fd()] {
+            if let Err(error) = registry.deregister(&mut SourceFd(&fd)) {
+                log::debug!("a packet socket was not deregistered: {error}");
+            }
+        }
+    }
+}
+
+impl Inlet {
+    fn drain(&mut self, mut take: impl FnMut(&[u8])) {
+        if !self.has_more {
+            return;
+        }
+        let mut buffer = [0; FRAME_LEN_MAX];
+        for _ in 0..FRAMES_PER_TURN_MAX {
+            match self.socket.receive(&mut buffer) {
+                Ok(len) => take(buffer.get(..len).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.has_more = false;
+                    return;
+                }
+                // An interrupted call, or the one notice that the NIC went down.
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+// Classic BPF: operations, and where the fields lie in a frame.
+const LOAD_WORD: u16 = 0x20;
+const LOAD_BYTE: u16 = 0x30;
+const JUMP_IF_EQUAL: u16 = 0x15;
+const RETURN: u16 = 0x06;
+const ACCEPT: u32 = 0xffff_ffff;
+const ARP_SENDER_IP_AT: u32 = 28;
+const IPV6_NEXT_HEADER_AT: u32 = 20;
+const ICMPV6: u32 = 58;
+const ICMPV6_TYPE_AT: u32 = 54;
+const ADVERTISEMENT: u32 = 136;
+/// The last four bytes of an advertisement's target.
+const TARGET_TAIL_AT: u32 = 74;
+
+/// Lets ARP packets through whose sender claims a VIP.
+fn arp_filter(vips: &VipsByAddress) -> Vec<SockFilter> {
+    let wanted = vips.keys().filter_map(|addr| match addr {
+        IpAddr::V4(addr) => Some(u32::from(*addr)),
+        IpAddr::V6(_) => None,
+    });
+    let mut filter = vec![SockFilter::new(LOAD_WORD, 0, 0, ARP_SENDER_IP_AT)];
+    accept_any_of(&mut filter, wanted.collect());
+    filter
+}
+
+/// Lets neighbour advertisements through whose target may be a VIP.
+fn ndp_filter(vips: &VipsByAddress) -> Vec<SockFilter> {
+    let tail = |addr: &Ipv6Addr| {
+        let [.., a, b, c, d] = addr.octets();
+        u32::from(Ipv4Addr::new(a, b, c, d))
+    };
+    let wanted = vips.keys().filter_map(|addr| match addr {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(addr) => Some(tail(addr)),
+    });
+    let mut filter = vec![
+        SockFilter::new(LOAD_BYTE, 0, 0, IPV6_NEXT_HEADER_AT),
+        SockFilter::new(JUMP_IF_EQUAL, 1, 0, ICMPV6),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(LOAD_BYTE, 0, 0, ICMPV6_TYPE_AT),
+        SockFilter::new(JUMP_IF_EQUAL, 1, 0, ADVERTISEMENT),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(LOAD_WORD, 0, 0, TARGET_TAIL_AT),
+    ];
+    accept_any_of(&mut filter, wanted.collect());
+    filter
+}
+
+/// Accepts a frame whose loaded word is one of `wanted`. A test and its return for each, since a
+/// jump reaches no further than 255 instructions.
+fn accept_any_of(filter: &mut Vec<SockFilter>, wanted: Vec<u32>) {
+    if wanted.len() > FILTERED_VIPS_MAX {
+        filter.push(SockFilter::new(RETURN, 0, 0, ACCEPT));
+        return;
+    }
+    for word in wanted {
+        filter.push(SockFilter::new(JUMP_IF_EQUAL, 0, 1, word));
+        filter.push(SockFilter::new(RETURN, 0, 0, ACCEPT));
+    }
+    filter.push(SockFilter::new(RETURN, 0, 0, 0));
+}
