@@ -1,1 +1,2 @@
 //! Placeholder documentation is written with the module.
+pub mod pidfd;
