@@ -14,3 +14,12 @@
 mod bmc;
 #[path = "ipmi/client.rs"]
 mod client;
+#[path = "support/ipmi_sim.rs"]
+mod ipmi_sim;
+#[path = "support/pool.rs"]
+mod pool;
+
+#[path = "ipmi/agents.rs"]
+mod agents;
+#[path = "ipmi/native.rs"]
+mod native;

@@ -4,7 +4,9 @@
 //! every failure on as a value.
 
 pub mod announce;
+pub mod child;
 pub mod control;
+pub mod fence;
 pub mod log;
 pub mod machine;
 pub mod netlink;

@@ -5,5 +5,6 @@
 pub mod clock;
 pub mod packet;
 pub mod peer_groups;
+pub mod pidfd;
 pub mod priority;
 pub mod timer;

@@ -16,7 +16,7 @@ use cbc::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
 use hmac::{Hmac, KeyInit, Mac};
 
 pub const USER: &str = "fence";
-pub const PASSWORD: &str = "correct horse";
+pub const PASSWORD: &str = "correct-horse";
 pub const GUID: [u8; 16] = *b"test machine one";
 
 /// What the BMC does and how it misbehaves.

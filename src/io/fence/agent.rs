@@ -1,0 +1,191 @@
+//! One order to a fence agent: any program that takes `name=value` lines and answers with its exit
+//! status, as those of the fence-agents package do (ClusterLabs, *Fence Agent API*).
+//!
+//! | action | status 0 | status 2 | anything else |
+//! |---|---|---|---|
+//! | off, on | acknowledged | failed | failed |
+//! | status | on | off | failed |
+//!
+//! Why it failed is guessed from what it printed; a guess never turns a failure into success.
+
+use std::path::Path;
+
+use mio::{Registry, Token};
+
+use super::{Executor, Order, Verdict};
+use crate::config::device::{AGENT_LINE_LEN_MAX, AGENT_PARAMS_MAX, Secret};
+use crate::io::child::{Child, End, OUTPUT_KEPT_MAX, Report, Spec};
+use crate::types::{FenceFault, Instant, Power};
+
+/// The longest reason in the log, in bytes.
+const REASON_LEN_MAX: usize = 200;
+
+/// What is printed by agents that reached nobody, in lower case. Looked for first: agents say
+/// "unable to connect/login" of a machine that is not there, too.
+const TEXTS_UNREACHABLE: [&str; 8] = [
+    "unable to connect",
+    "connection timed out",
+    "connection refused",
+    "no route to host",
+    "network is unreachable",
+    "host is down",
+    "name or service not known",
+    "unable to establish ipmi",
+];
+
+/// What is printed by agents that reached somebody who does not know them.
+const TEXTS_CREDENTIALS: [&str; 8] = [
+    "login failed",
+    "invalid login",
+    "login incorrect",
+    "login invalid",
+    "password",
+    "authentication",
+    "unauthorized",
+    "permission denied",
+];
+
+/// The lines for the agent's standard input; the verdict to give if they cannot be written.
+fn input(
+    order: Order,
+    params: &[(String, String)],
+    secrets: &[(String, Secret)],
+) -> Result<Vec<u8>, Verdict> {
+    let refuse = |reason: String| Verdict { reading: Err(FenceFault::AgentFailed), reason };
+    if params.len().saturating_add(secrets.len()) > AGENT_PARAMS_MAX {
+        return Err(refuse(format!("more than {AGENT_PARAMS_MAX} parameters")));
+    }
+    let action = match order {
+        Order::Off => "off",
+        Order::On => "on",
+        Order::Read | Order::Check => "status",
+    };
+    let mut input = format!("action={action}\n");
+    let shown = params.iter().map(|(name, value)| (name, value.as_str()));
+    let hidden = secrets.iter().map(|(name, value)| (name, value.reveal()));
+    for (name, value) in shown.chain(hidden) {
+        let breaks = |text: &str| text.contains(['\n', '\r', '\0']);
+        if name.is_empty() || name.contains('=') || breaks(name) || breaks(value) {
+            return Err(refuse("a parameter that cannot be written as a line".to_owned()));
+        }
+        if matches!(name.as_str(), "action" | "option") {
+            return Err(refuse(format!("parameter {name} is tandem's own")));
+        }
+        if name.len().saturating_add(value.len()) >= AGENT_LINE_LEN_MAX {
+            return Err(refuse(format!("parameter {name} is too long")));
+        }
+        input.push_str(name);
+        input.push('=');
+        input.push_str(value);
+        input.push('\n');
+    }
+    Ok(input.into_bytes())
+}
+
+/// An order under way.
+pub(super) struct AgentOrder {
+    child: Child,
+    order: Order,
+    /// Never repeated in the log, should the agent print them.
+    secrets: Vec<Secret>,
+}
+
+impl AgentOrder {
+    /// Starts the agent; the verdict to give if that fails.
+    pub(super) fn start(
+        registry: &Registry,
+        token: Token,
+        order: Order,
+        deadline: Instant,
+        program: &Path,
+        params: &[(String, String)],
+        secrets: &[(String, Secret)],
+    ) -> Result<Self, Verdict> {
+        let input = input(order, params, secrets)?;
+        let secrets = secrets.iter().map(|(_, secret)| secret.clone()).collect();
+        let spec = Spec { program: program.to_owned(), arguments: Vec::new(), input, deadline };
+        match Child::start(registry, token, spec) {
+            Ok(child) => Ok(Self { child, order, secrets }),
+            Err(error) => {
+                let reason = format!("cannot start {}: {error}", program.display());
+                Err(Verdict { reading: Err(FenceFault::AgentFailed), reason })
+            }
+        }
+    }
+}
+
+impl Executor for AgentOrder {
+    fn ready(&mut self, registry: &Registry, _now: Instant) {
+        self.child.ready(registry);
+    }
+
+    fn expire(&mut self, registry: &Registry, now: Instant) {
+        self.child.expire(registry, now);
+    }
+
+    fn cancel(&mut self, _registry: &Registry, _now: Instant) {
+        self.child.cancel();
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.child.next_deadline()
+    }
+
+    fn take_verdict(&mut self) -> Option<Verdict> {
+        let report = self.child.take_report()?;
+        Some(Verdict {
+            reading: judge(self.order, &report),
+            reason: reason(&report.output, &self.secrets),
+        })
+    }
+
+    fn is_over(&self) -> bool {
+        self.child.is_over()
+    }
+}
+
+fn judge(order: Order, report: &Report) -> Result<Power, FenceFault> {
+    match (report.end, order) {
+        (End::Exited(0), Order::Off | Order::On) => Ok(Power::Unknown),
+        (End::Exited(0), Order::Read | Order::Check) => Ok(Power::On),
+        (End::Exited(2), Order::Read | Order::Check) => Ok(Power::Off),
+        (End::Exited(_), _) => Err(guess(&report.output)),
+        (End::Signalled(_) | End::Endless, _) => Err(FenceFault::AgentFailed),
+        (End::Deadline, _) => Err(FenceFault::Timeout),
+        (End::Cancelled, _) => Err(FenceFault::Cancelled),
+    }
+}
+
+/// Why an agent failed, by what it printed.
+fn guess(output: &[u8]) -> FenceFault {
+    let text = String::from_utf8_lossy(output).to_lowercase();
+    if TEXTS_UNREACHABLE.iter().any(|part| text.contains(part)) {
+        FenceFault::Unreachable
+    } else if TEXTS_CREDENTIALS.iter().any(|part| text.contains(part)) {
+        FenceFault::Credentials
+    } else {
+        FenceFault::AgentFailed
+    }
+}
+
+/// The last line that says anything: on one line, without secrets, bounded.
+fn reason(output: &[u8], secrets: &[Secret]) -> String {
+    // The line that was cut off is left out: it may end in half a secret.
+    let is_cut = output.len() >= OUTPUT_KEPT_MAX;
+    let whole = if is_cut { output.iter().rposition(|byte| *byte == b'\n') } else { None };
+    let len = if is_cut { whole.unwrap_or(0) } else { output.len() };
+    let output = output.get(..len).unwrap_or(&[]);
+    let mut text = String::from_utf8_lossy(output).into_owned();
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        text = text.replace(secret.reveal(), "<secret>");
+    }
+    let last = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("");
+    let mut reason = String::new();
+    for c in last.chars().filter(|c| !c.is_control()) {
+        if reason.len() + c.len_utf8() > REASON_LEN_MAX {
+            break;
+        }
+        reason.push(c);
+    }
+    reason
+}

@@ -1,0 +1,140 @@
+//! The real `ipmi_sim` of Debian's openipmi on loopback: cipher suite 3, and a host that is a
+//! sleeping process, which it starts and kills.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::bmc::{PASSWORD, USER};
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// The program `name`, or a failure that says which Debian package has it.
+pub fn require(name: &str, package: &str) -> PathBuf {
+    let places = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
+    let found = places.iter().map(|place| PathBuf::from(place).join(name)).find(|p| p.exists());
+    found.unwrap_or_else(|| panic!("{name} is missing: apt-get install {package}"))
+}
+
+/// A directory of one test, removed with everything in it.
+pub struct TempDir(pub PathBuf);
+
+impl TempDir {
+    pub fn new() -> Self {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tandem-ipmi-{}-{count}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// A running simulator; ends with its host process when dropped.
+pub struct IpmiSim {
+    pub address: SocketAddr,
+    process: Child,
+    _directory: TempDir,
+}
+
+impl IpmiSim {
+    pub fn start() -> Self {
+        let program = require("ipmi_sim", "openipmi");
+        let directory = TempDir::new();
+        let address = free_udp_port();
+        let console = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (state, lan) = (directory.0.join("state"), directory.0.join("lan.conf"));
+        let emulation = directory.0.join("sim.emu");
+        fs::create_dir_all(&state).unwrap();
+        fs::write(&lan, lan_conf(address.port(), console)).unwrap();
+        fs::write(&emulation, EMULATION).unwrap();
+        let log = File::create(directory.0.join("log")).unwrap();
+        let process = Command::new(program)
+            .arg("-n")
+            .args(["-c".as_ref(), lan.as_os_str(), "-f".as_ref(), emulation.as_os_str()])
+            .args(["-s".as_ref(), state.as_os_str()])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut sim = Self { address, process, _directory: directory };
+        sim.wait_until_it_listens();
+        sim
+    }
+
+    fn wait_until_it_listens(&mut self) {
+        let probe = UdpSocket::bind("127.0.0.1:0").unwrap();
+        probe.connect(self.address).unwrap();
+        probe.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        // RMCP/ASF presence ping: answered without any session.
+        let ping = [0x06, 0x00, 0xff, 0x06, 0x00, 0x00, 0x11, 0xbe, 0x80, 0x01, 0x00, 0x00];
+        for _ in 0..200 {
+            probe.send(&ping).ok();
+            if probe.recv(&mut [0; 64]).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            let ended = self.process.try_wait().unwrap();
+            assert!(ended.is_none(), "ipmi_sim ended: {ended:?}");
+        }
+        panic!("ipmi_sim does not listen on {}", self.address);
+    }
+}
+
+impl Drop for IpmiSim {
+    fn drop(&mut self) {
+        let group = Pid::from_raw(i32::try_from(self.process.id()).unwrap());
+        killpg(group, Signal::SIGKILL).ok();
+        self.process.wait().ok();
+    }
+}
+
+/// A port of loopback on which nobody listens.
+pub fn free_udp_port() -> SocketAddr {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn lan_conf(port: u16, console: u16) -> String {
+    format!(
+        r#"name "tandem-test"
+set_working_mc 0x20
+startlan 1
+  addr 127.0.0.1 {port}
+  priv_limit admin
+  allowed_auths_callback none md2 md5 straight
+  allowed_auths_user none md2 md5 straight
+  allowed_auths_operator none md2 md5 straight
+  allowed_auths_admin none md2 md5 straight
+  guid a123456789abcdefa123456789000001
+endlan
+serial 15 127.0.0.1 {console} codec VM
+startcmd "/bin/sleep 600"
+startnow true
+poweroff_wait 1
+kill_wait 1
+user 1 false "" "" user 10 none md2 md5 straight
+user 2 true "{USER}" "{PASSWORD}" admin 10 none md2 md5 straight
+user 3 true "reader" "{PASSWORD}" user 10 none md2 md5 straight
+"#
+    )
+}
+
+const EMULATION: &str = "mc_setbmc 0x20
+mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr
+sel_enable 0x20 1000 0x0a
+mc_enable 0x20
+";
