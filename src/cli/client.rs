@@ -123,13 +123,14 @@ fn unreachable(path: &Path, error: &io::Error) -> Failure {
     let text = if kind == io::ErrorKind::PermissionDenied {
         format!("you may not ask the daemon ({shown}: permission denied)\n  do: run this as root")
     } else {
-        let why = match kind {
-            io::ErrorKind::NotFound => "it does not run: there is no such socket".to_owned(),
-            io::ErrorKind::ConnectionRefused => "it died: nobody listens any more".to_owned(),
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                format!("it says nothing for {} seconds: it hangs", TIMEOUT.as_secs())
-            }
-            _ => error.to_string(),
+        let why = if kind == io::ErrorKind::NotFound {
+            "it does not run: there is no such socket".to_owned()
+        } else if kind == io::ErrorKind::ConnectionRefused {
+            "it died: nobody listens any more".to_owned()
+        } else if matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
+            format!("it says nothing for {} seconds: it hangs", TIMEOUT.as_secs())
+        } else {
+            error.to_string()
         };
         format!(
             "the daemon cannot be asked on {shown}\n  why: {why}\n  \
@@ -144,7 +145,6 @@ fn unreachable(path: &Path, error: &io::Error) -> Failure {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
     use super::*;
-    use crate::wire::control::Status;
     use std::os::unix::net::UnixListener;
 
     /// What the client makes of a daemon that says `said` and closes.
@@ -178,7 +178,7 @@ mod tests {
         let said = b"{\"v\":1,\"answer\":\"status\",\"new-key\":1}\n";
         let answer = hear("answer", said).unwrap();
         assert_eq!(answer.line.as_bytes(), said.strip_suffix(b"\n").unwrap());
-        assert_eq!(answer.response, Response::Status(Box::new(Status::default())));
+        assert_eq!(answer.response, Response::Status(Box::default()));
     }
 
     #[test]
