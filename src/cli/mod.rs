@@ -3,8 +3,14 @@
 //! Every command is a function that takes what is left of the command line. It knows nothing of
 //! what the commands do.
 
+mod age;
 mod check;
+mod client;
+mod confirm_off;
+mod events;
 mod keygen;
+mod status;
+mod table;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -12,7 +18,6 @@ use std::process::ExitCode;
 use lexopt::Parser;
 
 use crate::config::nearest::nearest;
-
 /// It worked.
 pub(crate) const OK: u8 = 0;
 /// It was done, and the answer is no; or it failed.
@@ -38,11 +43,23 @@ const COMMANDS: [Command; 2] = [
         help: check::HELP,
         run: check::run,
     },
-    Command {
         name: "keygen",
         about: "make a new heartbeat key",
         help: keygen::HELP,
         run: keygen::run,
+const COMMANDS: [Command; 3] = [
+        name: "status",
+        about: "show how the pair is, and what to do if it is not well",
+        help: status::HELP,
+        run: status::run,
+        name: "events",
+        about: "show what happened, and go on with what happens",
+        help: events::HELP,
+        run: events::run,
+        name: "confirm-off",
+        about: "say that a lost node holds nothing, so that this one may take over",
+        help: confirm_off::HELP,
+        run: confirm_off::run,
     },
 ];
 
@@ -132,6 +149,7 @@ fn find(name: &str) -> Result<&'static Command, Failure> {
         let meant = nearest(name, known).map(|meant| format!("; did you mean {meant:?}?"));
         Failure::Usage(format!("no command is called {name:?}{}", meant.unwrap_or_default()))
     })
+    found.ok_or_else(|| Failure::Usage(format!("no command is called {name:?}")))
 }
 
 fn overview() -> String {

@@ -300,7 +300,7 @@ fn turn_away(mut stream: UnixStream, failure: Failure) {
 }
 
 fn not_permitted() -> Failure {
-    let remedy = "run this as root; members of the group in the key control-group may only read";
+    let remedy = "run this as root; others may read at most, if a group was given that right";
     Failure::new(Code::NotPermitted, "you may not ask this", remedy)
 }
 

@@ -1,0 +1,266 @@
+//! The text against `tests/cli/status-*.txt`. `UPDATE_GOLDEN=1` rewrites them: read the diff.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::path::Path;
+
+use super::*;
+use crate::wire::control::Status;
+use crate::wire::control::status::{
+    Change, Claim, FenceDevice, Frozen, Link, LinkCounters, LinkState, Nic, Node, NodeState,
+    Refused, Trouble, Vip,
+};
+
+const DAY: u64 = 86_400_000;
+
+fn node(name: &str, id: u8, state: NodeState, change: &str, reason: &str) -> Node {
+    Node {
+        name: name.to_owned(),
+        id,
+        local: id == 1,
+        state,
+        since_ms: 3 * DAY + 4_000_000,
+        last_change: Some(Change {
+            what: change.to_owned(),
+            reason: reason.to_owned(),
+            ago_ms: 3 * DAY + 4_000_000,
+        }),
+        heard_ms: (id != 1).then_some(12),
+        term: 7,
+        held_term: 7,
+        incarnation: "00112233445566aa".to_owned(),
+        boot: "5f1c2e4a-0b6d-4f3e-9a57-00ff12ab34cd".to_owned(),
+        eligible: true,
+        held: false,
+    }
+}
+
+fn link(name: &str, kind: &str, path: &str, rtt_us: u64) -> Link {
+    Link {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        peer: "b".to_owned(),
+        path: path.to_owned(),
+        state: LinkState::Up,
+        since_ms: 3 * DAY,
+        last_heartbeat_ms: Some(12),
+        rtt_us: Some(rtt_us),
+        send_error: String::new(),
+        counters: LinkCounters::default(),
+    }
+}
+
+fn device(name: &str, level: u8, kind: &str) -> FenceDevice {
+    FenceDevice {
+        name: name.to_owned(),
+        node: "b".to_owned(),
+        level,
+        kind: kind.to_owned(),
+        reading: "on".to_owned(),
+        read_ms: Some(20_000),
+        fault: String::new(),
+    }
+}
+
+fn vip(address: &str, nic: &str, held: bool) -> Vip {
+    Vip { address: address.to_owned(), nic: nic.to_owned(), held, claimed_by: None }
+}
+
+/// The pair as it should be, seen from the active node.
+fn well() -> Status {
+    Status {
+        cluster: "shop".to_owned(),
+        node: "a".to_owned(),
+        version: "0.1.0".to_owned(),
+        uptime_ms: 3 * DAY + 5_000_000,
+        health: Health::Ok,
+        nodes: vec![
+            node("a", 1, NodeState::Active, "acquiring -> active", "all resources are held"),
+            node("b", 2, NodeState::Standby, "joining -> standby", "an active peer was heard"),
+        ],
+        links: vec![
+            link("hb0", "udp", "eth1 10.9.0.1 -> 10.9.0.2", 180),
+            link("cable", "serial", "ttyS0 115200", 45_000),
+        ],
+        nics: vec![
+            Nic { name: "lan".to_owned(), carrier: true, reach: Some(true), good: true },
+            Nic { name: "dmz".to_owned(), carrier: true, reach: None, good: true },
+        ],
+        vips: vec![vip("10.0.0.100/24", "lan", true), vip("fd00::100/64", "dmz", true)],
+        fence_devices: vec![device("bmc-b", 1, "ipmi"), device("pdu-b", 2, "fence_apc")],
+        ..Status::default()
+    }
+}
+
+/// A fence device does not answer, a link is one-way, somebody sends with a wrong key.
+fn degraded() -> Status {
+    let mut status = well();
+    status.health = Health::Degraded;
+    status.degradations = vec![
+        Trouble {
+            code: "fence-device".to_owned(),
+            what: "fence device bmc-b gives no reading: wrong user or password; a failover would \
+                   freeze"
+                .to_owned(),
+            since_ms: 750_000,
+            remedy: "check the user and the password file of bmc-b, then: tandem check".to_owned(),
+        },
+        Trouble {
+            code: "link".to_owned(),
+            what: "link hb0 to b is one-way: b does not hear us".to_owned(),
+            since_ms: 4_200,
+            remedy: "check the cable and the firewall of b on eth1".to_owned(),
+        },
+    ];
+    status.links[0].state = LinkState::OneWay;
+    status.links[0].since_ms = 4_200;
+    status.links[0].send_error = "No buffer space available".to_owned();
+    status.fence_devices[0].fault = "wrong user or password".to_owned();
+    status.fence_devices[0].read_ms = Some(750_000);
+    status.refused = vec![
+        Refused { reason: "wrong-key".to_owned(), count: 1200 },
+        Refused { reason: "replayed".to_owned(), count: 3 },
+    ];
+    status
+}
+
+/// The standby cannot prove that the active is dead: its power and its BMC's are gone together.
+fn frozen() -> Status {
+    let mut status = well();
+    status.health = Health::Frozen;
+    status.nodes[0].state = NodeState::Frozen;
+    status.nodes[0].since_ms = 130_000;
+    status.nodes[0].last_change = Some(Change {
+        what: "fencing -> frozen".to_owned(),
+        reason: "no fence level gave a proof for b".to_owned(),
+        ago_ms: 130_000,
+    });
+    status.nodes[1].state = NodeState::Lost;
+    status.nodes[1].since_ms = 142_000;
+    status.nodes[1].heard_ms = Some(143_000);
+    status.frozen = Some(Frozen {
+        node: "b".to_owned(),
+        cause: "unreachable".to_owned(),
+        what: "its fence devices do not answer, and it is silent; probably both lost power"
+            .to_owned(),
+        evidence: vec![
+            "bmc-b (level 1): unreachable, tried 4 times".to_owned(),
+            "pdu-b (level 2): unreachable, tried 4 times".to_owned(),
+            "10.0.0.100 and fd00::100 do not answer".to_owned(),
+        ],
+        remedy: vec![
+            "look at b: has it power? do its fans turn?".to_owned(),
+            "if it has power, cut it, or repair the way to bmc-b".to_owned(),
+            "when b is certainly off: tandem confirm-off b".to_owned(),
+        ],
+        since_ms: 130_000,
+        retry_in_ms: 12_000,
+    });
+    for link in &mut status.links {
+        link.state = LinkState::Down;
+        link.last_heartbeat_ms = Some(143_000);
+        link.since_ms = 142_000;
+    }
+    for vip in &mut status.vips {
+        vip.held = false;
+    }
+    for device in &mut status.fence_devices {
+        device.fault = "unreachable".to_owned();
+        device.read_ms = Some(160_000);
+    }
+    status
+}
+
+/// A machine that is no node answers for a VIP that this node holds; there are many VIPs.
+fn collision() -> Status {
+    let mut status = well();
+    status.health = Health::Collision;
+    status.degradations = vec![Trouble {
+        code: "collision".to_owned(),
+        what: "02:00:00:00:00:99 answers for 10.0.0.30, which a holds".to_owned(),
+        since_ms: 3_000,
+        remedy: "find that machine (switch: show mac address-table) and take the address off it"
+            .to_owned(),
+    }];
+    status.vips = (0..40).map(|host| vip(&format!("10.0.0.{host}/24"), "lan", true)).collect();
+    status.vips[30].claimed_by =
+        Some(Claim { mac: "02:00:00:00:00:99".to_owned(), node: String::new(), ago_ms: 400 });
+    status
+}
+
+/// A standby whose own service path is bad, with a peer that tries to move the cursor.
+fn standby() -> Status {
+    let mut status = well();
+    status.health = Health::Degraded;
+    status.nodes[0].state = NodeState::Standby;
+    status.nodes[0].eligible = false;
+    status.nodes[1].state = NodeState::Active;
+    status.nodes[1].last_change.as_mut().unwrap().reason = "\u{1b}[2J\u{7}\u{e9}".to_owned();
+    status.blocked = "its service NIC dmz has no carrier".to_owned();
+    status.nics[1].carrier = false;
+    status.nics[1].good = false;
+    status.vips[0].held = false;
+    status.vips[1].held = false;
+    status.vips[0].claimed_by =
+        Some(Claim { mac: "02:00:00:00:0b:01".to_owned(), node: "b".to_owned(), ago_ms: 800 });
+    status
+}
+
+fn check(name: &str, status: &Status) {
+    let file = format!("{}/tests/cli/status-{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let text = render::render(status);
+    assert!(text.chars().all(|c| c == '\n' || c == ' ' || c.is_ascii_graphic()), "{text}");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&file, &text).unwrap();
+    }
+    let golden = std::fs::read_to_string(Path::new(&file)).unwrap();
+    assert!(text == golden, "{file} differs; UPDATE_GOLDEN=1 rewrites it\n{text}");
+}
+
+#[test]
+fn a_healthy_pair_looks_as_in_its_golden_text() {
+    check("ok", &well());
+}
+
+#[test]
+fn a_degraded_pair_looks_as_in_its_golden_text() {
+    check("degraded", &degraded());
+}
+
+#[test]
+fn a_frozen_pair_looks_as_in_its_golden_text() {
+    check("frozen", &frozen());
+}
+
+#[test]
+fn a_collision_looks_as_in_its_golden_text() {
+    check("collision", &collision());
+}
+
+#[test]
+fn a_deaf_standby_looks_as_in_its_golden_text() {
+    check("standby", &standby());
+}
+
+#[test]
+fn an_empty_document_looks_as_in_its_golden_text() {
+    check("empty", &Status::default());
+}
+
+#[test]
+fn exit_statuses_are_those_of_the_manual() {
+    let expected = [
+        (Health::Ok, 0),
+        (Health::Degraded, 1),
+        (Health::Starting, 3),
+        (Health::TakingOver, 3),
+        (Health::NoActive, 3),
+        (Health::Frozen, 3),
+        (Health::Collision, 3),
+        (Health::Unknown, 3),
+    ];
+    for (health, status) in expected {
+        assert_eq!(exit_status(health), status, "{health:?}");
+    }
+    let nobody = run(&mut Parser::from_args(["--socket", "/nonexistent/control"]));
+    assert!(matches!(nobody, Err(Failure::Failed { status: 4, .. })), "{nobody:?}");
+}
