@@ -9,6 +9,8 @@ mod client;
 mod confirm_off;
 mod events;
 mod keygen;
+mod put_record;
+mod run;
 mod status;
 mod table;
 
@@ -18,6 +20,7 @@ use std::process::ExitCode;
 use lexopt::Parser;
 
 use crate::config::nearest::nearest;
+
 /// It worked.
 pub(crate) const OK: u8 = 0;
 /// It was done, and the answer is no; or it failed.
@@ -36,30 +39,42 @@ struct Command {
 }
 
 /// All commands, in the order of `tandem --help`.
-const COMMANDS: [Command; 2] = [
+const COMMANDS: [Command; 6] = [
+    Command {
+        name: "run",
+        about: "run the daemon",
+        help: run::HELP,
+        run: run::run,
+    },
+    Command {
+        name: "status",
+        about: "show how the pair is, and what to do if it is not well",
+        help: status::HELP,
+        run: status::run,
+    },
+    Command {
+        name: "events",
+        about: "show what happened, and go on with what happens",
+        help: events::HELP,
+        run: events::run,
+    },
+    Command {
+        name: "confirm-off",
+        about: "say that a lost node holds nothing, so that this one may take over",
+        help: confirm_off::HELP,
+        run: confirm_off::run,
+    },
     Command {
         name: "check",
         about: "check the configuration, tell all that is wrong with it",
         help: check::HELP,
         run: check::run,
     },
+    Command {
         name: "keygen",
         about: "make a new heartbeat key",
         help: keygen::HELP,
         run: keygen::run,
-const COMMANDS: [Command; 3] = [
-        name: "status",
-        about: "show how the pair is, and what to do if it is not well",
-        help: status::HELP,
-        run: status::run,
-        name: "events",
-        about: "show what happened, and go on with what happens",
-        help: events::HELP,
-        run: events::run,
-        name: "confirm-off",
-        about: "say that a lost node holds nothing, so that this one may take over",
-        help: confirm_off::HELP,
-        run: confirm_off::run,
     },
 ];
 
@@ -149,7 +164,6 @@ fn find(name: &str) -> Result<&'static Command, Failure> {
         let meant = nearest(name, known).map(|meant| format!("; did you mean {meant:?}?"));
         Failure::Usage(format!("no command is called {name:?}{}", meant.unwrap_or_default()))
     })
-    found.ok_or_else(|| Failure::Usage(format!("no command is called {name:?}")))
 }
 
 fn overview() -> String {

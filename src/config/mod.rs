@@ -30,6 +30,7 @@ mod read;
 pub mod secret;
 mod tree;
 mod vocabulary;
+
 pub use device::{Device, DeviceKind, Secret, Suite};
 pub use finding::{Finding, Findings, Severity};
 pub use link::UdpLinkConfig;
@@ -37,10 +38,12 @@ pub use machine::MachineFacts;
 pub use network::{ServiceNic, Vip};
 pub use plan::{Ladder, Link, Plan, Priority, Runtime, Timing, Transport};
 pub use secret::{FileFacts, FileFault, Files, HeartbeatKey, HeartbeatKeys};
+
 /// Where the file is unless `--config` says another place.
 pub const PATH_DEFAULT: &str = "/etc/tandem/tandem.toml";
 /// The longest configuration that is read, in bytes; a longer file is refused as a whole.
 pub const CONFIG_LEN_MAX: usize = 1 << 20;
+
 /// What came of reading a configuration.
 #[derive(Debug)]
 pub struct Checked {
@@ -49,6 +52,7 @@ pub struct Checked {
     /// All that was found, by line.
     pub findings: Findings,
 }
+
 /// Reads `text`, the content of `file` (its name is used in messages alone), as the node `node`,
 /// or as the one that this machine's host name tells.
 ///
@@ -66,7 +70,13 @@ pub fn check(
     findings.sort();
     let plan = plan.filter(|_| findings.errors() == 0);
     Checked { plan, findings }
+}
+
 fn read_all(
+    text: &str,
+    node: Option<&str>,
+    facts: &MachineFacts,
+    files: &dyn Files,
     findings: &mut Findings,
 ) -> Option<Plan> {
     let raw = tree::parse(text, findings, raw::read)?;
@@ -76,3 +86,4 @@ fn read_all(
     let secrets = secret::load(&pair, files, findings);
     let local = local?.id;
     plan::build(pair, local, secrets)
+}

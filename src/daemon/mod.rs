@@ -15,6 +15,8 @@ mod record;
 mod shell;
 mod status;
 
+pub use record::COMMAND as RECORD_COMMAND;
+
 use core::fmt;
 use std::fs::{DirBuilder, File};
 use std::io;

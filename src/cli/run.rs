@@ -1,0 +1,109 @@
+//! `tandem run`: the daemon, in the foreground, as the systemd unit starts it.
+
+use std::path::PathBuf;
+
+use lexopt::{Arg, Parser, ValueExt};
+
+use super::{FAILED, Failure, OK, USAGE, say};
+use crate::config::{self, Checked, MachineFacts, Plan, Severity, disk};
+use crate::daemon;
+use crate::io::{log as output, machine};
+
+/// Shown by `tandem help run`.
+pub(super) const HELP: &str = "\
+Usage: tandem run [--config FILE] [--node NAME] [--log LEVEL]
+
+Runs the daemon in the foreground until SIGTERM or SIGINT. What it holds is then released, the other
+node is told and takes over at once. A NIC that is missing on this machine does not keep it from
+starting; `tandem check` is stricter.
+
+Options:
+  -c, --config FILE   the configuration (default /etc/tandem/tandem.toml)
+  -n, --node NAME     run as node NAME; otherwise as the node of this host's name
+  -l, --log LEVEL     error, warn, info (the default) or debug
+  -h, --help          show this
+
+Exit status:
+  0   told to stop, and everything was released
+  1   the configuration has errors, or something that the daemon needs cannot be had
+  2   the file cannot be read, or the command line is wrong
+";
+
+struct Options {
+    config: PathBuf,
+    node: Option<String>,
+    level: ::log::LevelFilter,
+}
+
+/// Runs the command.
+pub(super) fn run(parser: &mut Parser) -> Result<u8, Failure> {
+    let Some(options) = parse(parser)? else {
+        say(HELP)?;
+        return Ok(OK);
+    };
+    output::init(options.level);
+    let plan = load(&options)?;
+    daemon::run(plan).map_err(|failure| Failure::failed(failure.to_string()))?;
+    Ok(OK)
+}
+
+/// Nothing if help was asked for.
+fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
+    let mut options = Options {
+        config: PathBuf::from(config::PATH_DEFAULT),
+        node: None,
+        level: ::log::LevelFilter::Info,
+    };
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Short('c') | Arg::Long("config") => {
+                options.config = PathBuf::from(parser.value()?);
+            }
+            Arg::Short('n') | Arg::Long("node") => options.node = Some(parser.value()?.string()?),
+            Arg::Short('l') | Arg::Long("log") => {
+                options.level = parser.value()?.parse_with(str::parse)?;
+            }
+            Arg::Short('h') | Arg::Long("help") => return Ok(None),
+            Arg::Short(_) | Arg::Long(_) | Arg::Value(_) => return Err(arg.unexpected().into()),
+        }
+    }
+    Ok(Some(options))
+}
+
+/// The plan, if the file itself has no error. What is wrong with this machine alone (a NIC that is
+/// missing, say) is told, and does not keep the daemon from standing by.
+fn load(options: &Options) -> Result<Plan, Failure> {
+    let name = options.config.display().to_string();
+    let text = disk::read_config(&options.config).map_err(|error| Failure::Failed {
+        status: USAGE,
+        text: format!("cannot read {name}: {error}"),
+    })?;
+    let facts = machine::facts()
+        .map_err(|error| Failure::failed(format!("cannot ask this machine: {error}")))?;
+    let node = options.node.clone().unwrap_or_else(|| facts.host_name.clone());
+    let strict = config::check(&name, &text, options.node.as_deref(), &facts, &disk::Disk);
+    if let Some(plan) = strict.plan {
+        tell(&strict.findings, Severity::Warning);
+        return Ok(plan);
+    }
+    let blind = MachineFacts { host_name: String::new(), ..facts };
+    let Checked { plan, findings } =
+        config::check(&name, &text, Some(&node), &blind, &disk::Disk);
+    let Some(plan) = plan else {
+        tell(&strict.findings, Severity::Error);
+        let text = format!("{name} has errors: see them with `tandem check --config {name}`");
+        return Err(Failure::Failed { status: FAILED, text });
+    };
+    drop(findings);
+    tell(&strict.findings, Severity::Warning);
+    Ok(plan)
+}
+
+fn tell(findings: &config::Findings, at_worst: Severity) {
+    for finding in findings.iter() {
+        match at_worst {
+            Severity::Error => ::log::error!("{finding}"),
+            Severity::Warning => ::log::warn!("{finding}"),
+        }
+    }
+}
