@@ -40,12 +40,7 @@ struct Command {
 
 /// All commands, in the order of `tandem --help`.
 const COMMANDS: [Command; 6] = [
-    Command {
-        name: "run",
-        about: "run the daemon",
-        help: run::HELP,
-        run: run::run,
-    },
+    Command { name: "run", about: "run the daemon", help: run::HELP, run: run::run },
     Command {
         name: "status",
         about: "show how the pair is, and what to do if it is not well",
@@ -141,7 +136,11 @@ fn dispatch(parser: &mut Parser) -> Result<u8, Failure> {
         }
         Some(lexopt::Arg::Value(name)) => {
             let name = name.to_string_lossy().into_owned();
-            if name == "help" { help(parser) } else { (find(&name)?.run)(parser) }
+            match name.as_str() {
+                "help" => help(parser),
+                put_record::NAME => put_record::run(parser),
+                name => (find(name)?.run)(parser),
+            }
         }
         Some(arg @ (lexopt::Arg::Short(_) | lexopt::Arg::Long(_))) => Err(arg.unexpected().into()),
     }

@@ -29,6 +29,9 @@ Exit status:
   2   the file cannot be read, or the command line is wrong
 ";
 
+/// A host name that no node has: the file is then read without looking at this machine.
+const ELSEWHERE: &str = "-";
+
 struct Options {
     config: PathBuf,
     node: Option<String>,
@@ -80,30 +83,37 @@ fn load(options: &Options) -> Result<Plan, Failure> {
     })?;
     let facts = machine::facts()
         .map_err(|error| Failure::failed(format!("cannot ask this machine: {error}")))?;
-    let node = options.node.clone().unwrap_or_else(|| facts.host_name.clone());
-    let strict = config::check(&name, &text, options.node.as_deref(), &facts, &disk::Disk);
+    let host = facts.host_name.clone();
+    // A node that is named here is this machine, whatever the host is called.
+    let here = match &options.node {
+        Some(_) => MachineFacts { host_name: String::new(), ..facts },
+        None => facts,
+    };
+    let strict = config::check(&name, &text, options.node.as_deref(), &here, &disk::Disk);
     if let Some(plan) = strict.plan {
         tell(&strict.findings, Severity::Warning);
         return Ok(plan);
     }
-    let blind = MachineFacts { host_name: String::new(), ..facts };
-    let Checked { plan, findings } =
-        config::check(&name, &text, Some(&node), &blind, &disk::Disk);
+    let node = options.node.as_deref().unwrap_or(&host);
+    let afar = MachineFacts { host_name: ELSEWHERE.to_owned(), nics: Vec::new() };
+    let Checked { plan, findings: _ } = config::check(&name, &text, Some(node), &afar, &disk::Disk);
     let Some(plan) = plan else {
         tell(&strict.findings, Severity::Error);
         let text = format!("{name} has errors: see them with `tandem check --config {name}`");
         return Err(Failure::Failed { status: FAILED, text });
     };
-    drop(findings);
     tell(&strict.findings, Severity::Warning);
     Ok(plan)
 }
 
+/// Logs what was found; what this machine alone lacks is at worst a warning.
 fn tell(findings: &config::Findings, at_worst: Severity) {
     for finding in findings.iter() {
-        match at_worst {
-            Severity::Error => ::log::error!("{finding}"),
-            Severity::Warning => ::log::warn!("{finding}"),
+        let (line, key) = (finding.place.line, &finding.place.key);
+        let text = format!("line {line}: {key}: {}; {}", finding.wrong, finding.instead);
+        match (at_worst, finding.severity) {
+            (Severity::Error, Severity::Error) => ::log::error!("{text}"),
+            (Severity::Error | Severity::Warning, _) => ::log::warn!("{text}"),
         }
     }
 }

@@ -27,10 +27,6 @@ impl Journal {
         Self { names, kept: VecDeque::with_capacity(EVENTS_KEPT_MAX), seq: 0 }
     }
 
-    /// What everything is called.
-    pub fn names(&self) -> &Names {
-        &self.names
-    }
 
     /// Takes an event of the engine in.
     pub fn note(&mut self, event: &Event) -> &EventLine {
@@ -60,13 +56,7 @@ impl Journal {
         self.kept.iter()
     }
 
-    fn keep(
-        &mut self,
-        level: EventLevel,
-        kind: &str,
-        subject: String,
-        text: String,
-    ) -> &EventLine {
+    fn keep(&mut self, level: EventLevel, kind: &str, subject: String, text: String) -> &EventLine {
         let loudness = match level {
             EventLevel::Alert => Level::Error,
             EventLevel::Warning => Level::Warn,

@@ -92,12 +92,20 @@ impl Sources<'_> {
             _ if frozen => Health::Frozen,
             PeerState::Active if peer_active => Health::Collision,
             PeerState::Active => {
-                if degraded { Health::Degraded } else { Health::Ok }
+                if degraded {
+                    Health::Degraded
+                } else {
+                    Health::Ok
+                }
             }
             PeerState::Isolated => Health::Degraded,
             PeerState::Acquiring | PeerState::Fencing | PeerState::Releasing => Health::TakingOver,
             PeerState::Joining | PeerState::Standby if peer_active => {
-                if degraded { Health::Degraded } else { Health::Ok }
+                if degraded {
+                    Health::Degraded
+                } else {
+                    Health::Ok
+                }
             }
             PeerState::Joining => Health::Starting,
             PeerState::Standby | PeerState::Stopped | PeerState::Frozen => self.waiting_health(),
@@ -389,10 +397,9 @@ fn remedy_of(what: Degradation, names: &Names) -> (&'static str, String) {
                 format!("check the power, network, user and password of {name}: tandem check"),
             )
         }
-        Degradation::Record => (
-            "state-directory",
-            "make room on its file system, or mount it writable".to_owned(),
-        ),
+        Degradation::Record => {
+            ("state-directory", "make room on its file system, or mount it writable".to_owned())
+        }
         Degradation::Mark => {
             ("runtime-directory", "make room on /run, or mount it writable".to_owned())
         }
@@ -423,7 +430,9 @@ fn frozen_remedy(cause: FrozenCause, name: &str) -> Vec<String> {
     let device = match cause {
         FrozenCause::NoDevice => format!("configure a fence device for {name}"),
         FrozenCause::Unreachable => {
-            format!("restore the power or the network of {name}'s fence device: this ends by itself")
+            format!(
+                "restore the power or the network of {name}'s fence device: this ends by itself"
+            )
         }
         FrozenCause::Refuses(_) => {
             format!("correct the user, password or privilege of {name}'s fence device")

@@ -8,8 +8,8 @@ use super::node::Node;
 use super::peer::{Peer, Presence};
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{
-    BootId, DeviceId, FenceFault, Incarnation, Instant, LinkId, Mac, NicId, NodeId, PeerState, Power,
-    Term,
+    BootId, DeviceId, FenceFault, Incarnation, Instant, LinkId, Mac, NicId, NodeId, PeerState,
+    Power, Term,
 };
 
 /// A node as it sees itself and its peers at one moment.

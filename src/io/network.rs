@@ -174,6 +174,11 @@ impl Network {
         &self.leftovers
     }
 
+    /// Whether a VIP is on its NIC because this node put it there.
+    pub fn is_held(&self, vip: VipId) -> bool {
+        self.vips.is_held(vip)
+    }
+
     /// The MAC of a service NIC, if it is there.
     pub fn mac(&self, nic: NicId) -> Option<Mac> {
         self.nics.mac(nic)
