@@ -17,7 +17,11 @@ impl Shell {
         match effect {
             Effect::Send(heartbeat) => self.send(&heartbeat),
             Effect::Probe => self.network.probe(),
-            Effect::Acquire { op, term: _ } => self.network.acquire(now, op),
+            Effect::Acquire { op, term: _ } => {
+                // What the last holder answered while it was looked for is over.
+                self.claims.clear();
+                self.network.acquire(now, op);
+            }
             Effect::Release { op } => self.network.release(now, op),
             Effect::Announce => self.network.announce(now),
             Effect::Restore { op, vip } => self.network.restore(now, op, vip),

@@ -27,7 +27,6 @@ impl Journal {
         Self { names, kept: VecDeque::with_capacity(EVENTS_KEPT_MAX), seq: 0 }
     }
 
-
     /// Takes an event of the engine in.
     pub fn note(&mut self, event: &Event) -> &EventLine {
         let level = match event.severity() {

@@ -332,6 +332,8 @@ impl Shell {
 
     pub(super) fn take_occurrences(&mut self) {
         while let Some(occurrence) = self.network.next_occurrence() {
+            // What the kernel was asked for has taken its time, and that is told.
+            self.now = clock::now();
             if let Occurrence::Claim { vip, mac } = occurrence {
                 self.claims.retain(|claim| claim.vip != vip);
                 self.claims.push(SeenClaim { vip, mac, at: self.now });

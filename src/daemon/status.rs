@@ -257,10 +257,10 @@ impl Sources<'_> {
             last_change: change,
             heard_ms: peer.heard_at.map(|at| self.ago(at)),
             term: peer.told.map_or(0, |(_, term)| term.0),
-            held_term: 0,
+            held_term: peer.held_term.0,
             incarnation: peer.incarnation.map(|i| i.to_string()).unwrap_or_default(),
             boot: peer.boot.map(|boot| boot.to_string()).unwrap_or_default(),
-            eligible: false,
+            eligible: peer.heard && peer.eligible,
             held: false,
         }
     }

@@ -72,13 +72,16 @@ impl Devices {
         self.list.iter().any(|device| device.id == id && device.distrusted)
     }
 
-    /// Takes in what the device said during a fence.
+    /// Takes in what the device said during a fence. An acknowledged command is no reading.
     pub(super) fn note_fence(
         &mut self,
         id: DeviceId,
         reading: Result<Power, FenceFault>,
         now: Instant,
     ) {
+        if reading == Ok(Power::Unknown) {
+            return;
+        }
         if let Some(device) = self.list.iter_mut().find(|device| device.id == id) {
             device.last = Some((reading, now));
         }

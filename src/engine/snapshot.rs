@@ -77,6 +77,10 @@ pub struct PeerView {
     pub told: Option<(PeerState, Term)>,
     /// Since when it has told that role.
     pub told_since: Instant,
+    /// Whether it last said that it could become active.
+    pub eligible: bool,
+    /// The highest term that it last said it held itself.
+    pub held_term: Term,
     /// Its incarnation, if it was ever heard.
     pub incarnation: Option<Incarnation>,
     /// Its boot, if it was ever heard.
@@ -197,6 +201,8 @@ fn view_peer(peer: &Peer) -> PeerView {
         presence_since: peer.presence_since,
         told: peer.last_role,
         told_since: peer.role_since,
+        eligible: peer.said.is_some_and(|said| said.flags.eligible),
+        held_term: peer.said.map_or(Term::NONE, |said| said.held_term),
         incarnation: peer.identity.map(|identity| identity.incarnation),
         boot: peer.identity.map(|identity| identity.boot),
         heard_at: peer.heard_at(),
