@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::net::UdpSocket;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mio::{Events, Poll, Token};
@@ -39,17 +40,22 @@ fn now() -> Instant {
 struct World {
     a: File,
     b: File,
+    /// One test at a time: a process that another test starts keeps, until it is what it shall
+    /// be, a copy of every socket, and with it the socket's address.
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl World {
     fn new() -> Self {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(nix::unistd::geteuid().is_root(), "these tests make namespaces: run them as root");
         let fresh = || {
             unshare(CloneFlags::CLONE_NEWNET).expect("a namespace");
             ip("link set lo up");
             File::open("/proc/thread-self/ns/net").unwrap()
         };
-        let world = Self { b: fresh(), a: fresh() };
+        let world = Self { b: fresh(), a: fresh(), _alone: alone };
         world.lay_cable("hb");
         world
     }
@@ -76,7 +82,10 @@ impl World {
             ip(&format!("addr add fe80::{net}:{host}/64 dev {name} nodad"));
             ip(&format!("link set {name} up"));
         }
-        self.in_a();
+        for namespace in [&self.b, &self.a] {
+            setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+            wait_until_up(name);
+        }
     }
 
     fn in_a(&self) {
@@ -97,9 +106,22 @@ impl World {
 }
 
 /// Runs `ip` in the thread's namespace.
-fn ip(arguments: &str) {
+fn ip(arguments: &str) -> String {
     let done = Command::new("ip").args(arguments.split_whitespace()).output().unwrap();
     assert!(done.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// A new NIC drops what is sent until the kernel's link-watch has seen its carrier, which it does
+/// up to a second later.
+fn wait_until_up(nic: &str) {
+    for _ in 0..500 {
+        if ip(&format!("link show {nic}")).contains("state UP") {
+            return;
+        }
+        pass(Duration::from_millis(10));
+    }
+    assert_eq!(ip(&format!("link show {nic}")), "state UP");
 }
 
 /// One end of a link with a poll of its own.
@@ -132,11 +154,9 @@ impl End {
         self.link.reopen(self.poll.registry(), now)
     }
 
-    /// Waits until the socket is readable; false if it was not within `time`.
-    fn wait(&mut self, time: Duration) -> bool {
-        let mut events = Events::with_capacity(4);
-        self.poll.poll(&mut events, Some(time)).unwrap();
-        !events.is_empty()
+    /// Waits until the socket is readable, or for `time`.
+    fn wait(&mut self, time: Duration) {
+        wait(&mut self.poll, time);
     }
 
     /// All that is there after a short wait.
@@ -155,9 +175,16 @@ impl End {
     }
 }
 
-/// Lets time pass without sleeping on a condition that a test then assumes.
+/// Polls for `time`, or until there is an event; begins again when a signal interrupts it.
+fn wait(poll: &mut Poll, time: Duration) {
+    let until = now() + time;
+    let mut events = Events::with_capacity(4);
+    while poll.poll(&mut events, Some(until.since(now()))).is_err() {}
+}
+
+/// Lets time pass.
 fn pass(time: Duration) {
-    Poll::new().unwrap().poll(&mut Events::with_capacity(1), Some(time)).unwrap();
+    wait(&mut Poll::new().unwrap(), time);
 }
 
 #[test]
@@ -243,19 +270,23 @@ fn strangers_and_long_datagrams_are_counted_and_dropped() {
     assert_eq!((counters.strangers, counters.too_long, counters.received), (1, 2, 1));
 }
 
+// The kernel begins to stamp a moment after the first socket asks for it, from a work queue; what
+// comes before has the time of its reading. So the first tries may fail, the following may not.
 #[test]
 fn a_late_reading_does_not_make_a_datagram_younger() {
     let world = World::new();
     let (mut a, mut b) = world.ends("10.9.0.1", "10.9.0.2", None);
-    let before = now();
-    b.send(b"early");
-    let after = now();
-    pass(Duration::from_millis(400));
-    let taken = a.take();
-    let at = taken[0].1;
-    let slack = Duration::from_millis(5);
-    assert!(at + slack >= before && at <= after + slack, "{before} <= {at} <= {after}");
-    assert!(now().since(at) >= Duration::from_millis(395), "{at}");
+    let mut is_early = || {
+        let before = now();
+        b.send(b"early");
+        let after = now();
+        pass(Duration::from_millis(200));
+        let at = a.take()[0].1;
+        let slack = Duration::from_millis(20);
+        at + slack >= before && at <= after + slack
+    };
+    assert!((0..20).any(|_| is_early()), "no datagram has the time of its receipt");
+    assert!((0..3).all(|_| is_early()), "a datagram has the time of its reading");
 }
 
 #[test]
@@ -286,6 +317,7 @@ fn a_nic_that_is_down_is_told_once_and_recovers() {
     assert!(a.link.is_open());
     assert!(a.link.send_error(node(2)).is_some());
     ip("link set hb up");
+    wait_until_up("hb");
     for _ in 1..RECOVERED_MIN {
         assert_eq!(a.send(b"y"), None);
     }

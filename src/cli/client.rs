@@ -145,6 +145,10 @@ fn unreachable(path: &Path, error: &io::Error) -> Failure {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
     use super::*;
+    use crate::io::control::{ControlConfig, ControlServer, Incoming};
+    use crate::types::Instant;
+    use crate::wire::control::EventLine;
+    use mio::{Events, Poll, Token};
     use std::os::unix::net::UnixListener;
 
     /// What the client makes of a daemon that says `said` and closes.
@@ -211,5 +215,56 @@ mod tests {
         assert_eq!(code, UNREACHABLE);
         assert!(text.contains("it does not run"), "{text}");
         assert!(text.contains("journalctl -u tandem"), "{text}");
+    }
+
+    /// A real server that answers `asked` requests: status, or the events 0, 1, ok, 2.
+    fn serve(path: &Path, asked: usize) -> std::thread::JoinHandle<()> {
+        let config = ControlConfig { path: path.to_owned(), readers: None };
+        let mut poll = Poll::new().unwrap();
+        let mut server = ControlServer::open(&config, poll.registry(), Token(0)).unwrap();
+        let event = |seq| EventLine { seq, ..EventLine::default() };
+        std::thread::spawn(move || {
+            let (mut events, mut answered, now) = (Events::with_capacity(8), 0, Instant::ZERO);
+            while answered < asked {
+                // A signal may interrupt it.
+                while poll.poll(&mut events, Some(TIMEOUT)).is_err() {}
+                assert!(!events.is_empty(), "nobody asks");
+                let mut incoming = Vec::new();
+                for event in &events {
+                    server.ready(event.token(), now, &mut incoming);
+                }
+                for Incoming { connection, request, .. } in incoming {
+                    answered += 1;
+                    if request == Request::Status {
+                        server.respond(connection, &Response::Status(Box::default()), now);
+                        continue;
+                    }
+                    server.tell(connection, &event(0));
+                    server.tell(connection, &event(1));
+                    server.respond(connection, &Response::Ok, now);
+                    server.broadcast_event(&event(2));
+                }
+            }
+        })
+    }
+
+    #[test]
+    fn the_tool_and_the_server_understand_each_other() {
+        let path = std::env::temp_dir().join(format!("tandem-client-{}-real", std::process::id()));
+        let server = serve(&path, 2);
+        let mut client = Client::ask(&path, &Request::Status).unwrap();
+        assert!(matches!(client.next(1).unwrap().response, Response::Status(_)));
+        let mut client = Client::ask(&path, &Request::Events { follow: true }).unwrap();
+        let mut heard = Vec::new();
+        while let Ok(answer) = client.next(1) {
+            heard.push(match answer.response {
+                Response::Event(event) => Some(event.seq),
+                Response::Ok | Response::Error(_) | Response::Status(_) => None,
+            });
+        }
+        assert_eq!(heard, [Some(0), Some(1), None, Some(2)]);
+        server.join().unwrap();
+        assert!(!path.exists());
+        std::fs::remove_file(format!("{}.lock", path.display())).unwrap();
     }
 }

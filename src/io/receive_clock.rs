@@ -4,6 +4,9 @@
 //! rest on `CLOCK_BOOTTIME`. So the stamp is turned at once into an age by the wall clock and that
 //! age into a moment by the boot clock. A jump between the two readings cannot do much: the moment
 //! is kept between two that are known, that of the last look into an empty socket and now.
+//!
+//! Heads up: the kernel begins to stamp from a work queue, some milliseconds after the first socket
+//! of the machine asks for it. What arrives before bears the time of its reading.
 
 use core::time::Duration;
 

@@ -57,7 +57,8 @@ impl World {
         let mut incoming = Vec::new();
         let mut events = Events::with_capacity(64);
         loop {
-            self.poll.poll(&mut events, Some(Duration::from_millis(20))).unwrap();
+            // A signal may interrupt it.
+            while self.poll.poll(&mut events, Some(Duration::from_millis(20))).is_err() {}
             let now = self.now;
             for event in &events {
                 assert!(self.server().owns(event.token()));
