@@ -34,7 +34,7 @@ mount --bind /run/lab/dir/state /var/lib/tandem
 
 mount -t proc proc /proc
 mount --bind /run/lab/dir/boot_id /proc/sys/kernel/random/boot_id
-echo "node-$node" >/proc/sys/kernel/hostname
+echo "$node" >/proc/sys/kernel/hostname
 
 echo "$pid" >/run/lab/dir/init.pid.new
 mv /run/lab/dir/init.pid.new /run/lab/dir/init.pid

@@ -19,6 +19,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
+    clippy::print_stderr,
     reason = "test support: threads, blocking calls and panics are its trade"
 )]
 
@@ -26,6 +27,7 @@ pub mod assembly;
 pub mod bmc;
 pub mod client;
 pub mod clock;
+pub mod happening;
 pub mod log;
 pub mod machine;
 pub mod netns;
@@ -54,6 +56,7 @@ use assembly::{bmc_port, connect_bmc, connect_watchers, parts};
 use bmc::{Bmc, Manner};
 use client::Client;
 use clock::Stamp;
+use happening::Happening;
 use log::Line;
 use machine::Machine;
 pub use node::Node;
@@ -156,7 +159,9 @@ impl Lab {
     pub fn write_configuration(&self, node: Node, toml: &str) {
         let etc = self.machine(node).dir().join("etc");
         fs::write(etc.join("tandem.toml"), toml).unwrap();
-        write_secret(&etc.join("key"), &"5a".repeat(32));
+        // Known to everybody: nothing outside the lab may ever use it.
+        let key: String = (0_u8..32).map(|byte| format!("{byte:02x}")).collect();
+        write_secret(&etc.join("key"), &key);
         for other in Node::BOTH {
             write_secret(&etc.join(format!("bmc-{other}.password")), bmc::PASSWORD);
         }
@@ -190,12 +195,11 @@ impl Lab {
         self.machine(node).cut()
     }
 
-    /// A node and its BMC lose power together. The value is the moment just before.
+    /// A node and its BMC lose power together, within a millisecond. The value is the moment just
+    /// before.
     pub fn power_and_bmc_cut(&self, node: Node) -> Stamp {
-        let bmc_port = bmc_port(node);
-        let begun = self.switch.set_silent(&[&bmc_port], true);
-        self.machine(node).cut();
-        self.bmc(node).kill();
+        let begun = self.machine(node).cut();
+        self.bmc_dead(node);
         begun
     }
 
@@ -233,7 +237,7 @@ impl Lab {
     /// Sends a signal to a node's daemon alone. The value is the moment just before.
     pub fn signal_daemon(&self, node: Node, signal: Signal) -> Stamp {
         let pid = self.machine(node).daemon_pid();
-        let pid = pid.unwrap_or_else(|| panic!("{node}: no daemon\n{}", self.tail()));
+        let pid = pid.unwrap_or_else(|| panic!("{node}: no daemon"));
         let begun = Stamp::now();
         kill(Pid::from_raw(pid), signal).unwrap();
         begun
@@ -380,7 +384,27 @@ impl Lab {
         self.machine(node).log().since(from)
     }
 
-    /// Waits until `condition` holds and gives its value; panics with both logs after `limit`.
+    /// The events that a node's daemon told from `from` on, since [`Lab::follow_events`].
+    pub fn events_since(&self, node: Node, from: Stamp) -> Vec<Happening> {
+        self.log_since(node, from).iter().filter_map(Happening::parse).collect()
+    }
+
+    /// Waits for an event of this kind whose text holds `part`.
+    pub fn wait_for_event(
+        &self,
+        node: Node,
+        (kind, part): (&str, &str),
+        from: Stamp,
+        limit: Duration,
+    ) -> Happening {
+        self.wait_until(&format!("{node} tells {kind}: {part}"), limit, || {
+            let mut events = self.events_since(node, from).into_iter();
+            events.find(|event| event.kind == kind && event.text.contains(part))
+        })
+    }
+
+    /// Waits until `condition` holds and gives its value; panics after `limit`. Both nodes' last
+    /// lines are shown whenever a lab is dropped in a panic.
     pub fn wait_until<T>(
         &self,
         what: &str,
@@ -392,7 +416,7 @@ impl Lab {
             if let Some(value) = condition() {
                 return value;
             }
-            assert!(begun.elapsed() < limit, "not within {limit:?}: {what}\n{}", self.tail());
+            assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
             thread::sleep(Duration::from_millis(2));
         }
     }
@@ -430,7 +454,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         if thread::panicking() {
-            println!("{}", self.tail());
+            eprintln!("{}", self.tail());
         }
         for machine in &self.machines {
             machine.dismantle();
