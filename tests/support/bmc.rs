@@ -51,6 +51,8 @@ pub struct Knobs {
     pub wrong_code: bool,
     /// Sends another session's answer, and its last datagram again, before each answer.
     pub noise: bool,
+    /// Sends this many datagrams that mean nothing before each answer.
+    pub flood: usize,
     /// Takes a session with these algorithms, whatever was offered.
     pub takes_algorithms: Option<[u8; 3]>,
     /// Errors before a session name session 0.
@@ -81,6 +83,7 @@ impl Default for Knobs {
             garbage: false,
             wrong_code: false,
             noise: false,
+            flood: 0,
             takes_algorithms: None,
             anonymous_errors: false,
             loss: 0,
@@ -151,7 +154,7 @@ impl Bmc {
         if self.knobs.garbage {
             return vec![b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()];
         }
-        let mut answers = Vec::new();
+        let mut answers = vec![vec![0x55; 20]; self.knobs.flood];
         if let Some(answer) = self.answer_one(datagram) {
             if self.knobs.noise {
                 let mut foreign = answer.clone();

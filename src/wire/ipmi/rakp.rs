@@ -13,8 +13,7 @@ pub(super) const STATUS_OK: u8 = 0x00;
 
 /// Asks for a session with the algorithms of `suite`.
 pub(super) fn emit_open_request(tag: u8, console_id: u32, suite: CipherSuite) -> Vec<u8> {
-    // Privilege 0: the highest that the algorithms allow; RAKP message 1 names the role.
-    let mut payload = vec![tag, 0x00, 0x00, 0x00];
+    let mut payload = vec![tag, PRIVILEGE_OPERATOR, 0x00, 0x00];
     payload.extend_from_slice(&console_id.to_le_bytes());
     for (kind, algorithm) in (0u8..).zip(suite.algorithms()) {
         payload.extend_from_slice(&[kind, 0x00, 0x00, 0x08, algorithm, 0x00, 0x00, 0x00]);
