@@ -55,6 +55,8 @@ pub struct Knobs {
     pub flood: usize,
     /// Takes a session with these algorithms, whatever was offered.
     pub takes_algorithms: Option<[u8; 3]>,
+    /// Errors before a session end behind their status, as `ipmi_sim`'s do.
+    pub short_errors: bool,
     /// Errors before a session name session 0.
     pub anonymous_errors: bool,
     /// Percentage of datagrams lost, each way.
@@ -85,6 +87,7 @@ impl Default for Knobs {
             noise: false,
             flood: 0,
             takes_algorithms: None,
+            short_errors: false,
             anonymous_errors: false,
             loss: 0,
             delay: Duration::ZERO,
@@ -207,6 +210,9 @@ impl Bmc {
         let console_id = if self.knobs.anonymous_errors { 0 } else { console_id };
         let mut payload = vec![tag, status, 0, 0];
         payload.extend(console_id.to_le_bytes());
+        if self.knobs.short_errors {
+            payload.truncate(2);
+        }
         Some(plain(kind, &payload))
     }
 
