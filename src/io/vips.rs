@@ -314,7 +314,8 @@ impl Vips {
             self.is_holder = true;
             self.schedule.set_filling(false);
             self.finish(op, Outcome::Confirmed);
-            return vec![];
+            // What came meanwhile has waited for this.
+            return self.idle_asks(nics);
         }
         let chunk = acquire.next..acquire.next + count;
         acquire.next += count;
@@ -322,7 +323,7 @@ impl Vips {
         let vips: Vec<VipId> = chunk.filter_map(|n| u16::try_from(n).ok()).map(VipId).collect();
         if let Some(why) = vips.iter().find_map(|vip| self.missing_nic(*vip, nics)) {
             self.fail_acquire(Outcome::Refused(why));
-            return vec![];
+            return self.idle_asks(nics);
         }
         vips.into_iter().map(Ask::Add).collect()
     }
@@ -345,15 +346,21 @@ impl Vips {
         vec![Ask::List]
     }
 
+    /// The next chunk of restorations. Those whose NIC is missing are refused on the way.
     fn restore_asks(&mut self, nics: &NicTable) -> Vec<Ask> {
         let nets = self.restores.iter().filter_map(|r| self.get(r.vip)).map(|vip| vip.net);
-        let chunk = chunk_len(nets);
+        let mut left = chunk_len(nets);
         let mut asks = vec![];
-        for _ in 0..chunk {
+        while left > 0 {
+            let is_queued = |r: &Restore| r.step == RestoreStep::Queued;
+            if !self.restores.front().is_some_and(is_queued) {
+                break;
+            }
             let Some(restore) = self.restores.pop_front() else { break };
             match self.missing_nic(restore.vip, nics) {
                 Some(why) => self.finish(restore.op, Outcome::Refused(why)),
                 None => {
+                    left -= 1;
                     asks.push(Ask::Add(restore.vip));
                     self.restores.push_back(Restore { step: RestoreStep::Asked, ..restore });
                 }
