@@ -16,7 +16,8 @@
 #[path = "network/world.rs"]
 mod world;
 
-use std::net::IpAddr;
+use std::io::ErrorKind;
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -403,6 +404,10 @@ fn our_own_announcements_are_no_claims_and_a_rivals_are() {
     rig.network.announce(clock::now());
     let seen = rig.during(Duration::from_millis(300));
     assert!(seen.iter().all(|o| !matches!(o, Occurrence::Claim { .. })), "{seen:?}");
+    // Somebody echoes our own announcement.
+    world.shout(&Arp::announce_by_reply(world.near_mac(), "10.77.0.100".parse().unwrap()).emit());
+    let seen = rig.during(Duration::from_millis(200));
+    assert!(seen.iter().all(|o| !matches!(o, Occurrence::Claim { .. })), "{seen:?}");
     world.far_ip("addr add 10.77.0.100/24 dev svc0");
     // An announcement is never answered, which arping calls a failure.
     drop(
@@ -457,6 +462,35 @@ fn ping_targets_tell_whether_the_network_behind_a_nic_works() {
     assert!(!rig.until(reach));
     world.far_ip("addr add fd77::2/64 dev svc0 nodad");
     assert!(rig.until(reach));
+}
+
+// In: a client connected to a VIP, and one connected to the host's own address; the VIP goes.
+// Out: the first connection is over, the second is not.
+#[test]
+fn connections_of_a_released_vip_are_destroyed_and_no_others() {
+    let Some(world) = World::new() else { return };
+    let mut rig = Rig::new(&[nic("svc0", &[])], &[vip("10.77.0.100/24"), vip("fd77::100/64")]);
+    assert_eq!(rig.acquire(), Outcome::Confirmed);
+    let connect = |addr: &str| {
+        let server = TcpListener::bind((addr, 0)).unwrap();
+        let port = server.local_addr().unwrap().port();
+        let client = world.connect_from_far((addr, port));
+        let (served, _) = server.accept().unwrap();
+        served.set_nonblocking(true).unwrap();
+        (served, client)
+    };
+    let state = |(served, _): &(TcpStream, TcpStream)| {
+        std::io::Read::read(&mut &*served, &mut [0]).unwrap_err().kind()
+    };
+    let (v4, v6, own) = (connect("10.77.0.100"), connect("fd77::100"), connect("10.77.0.1"));
+    for open in [&v4, &v6, &own] {
+        assert_eq!(state(open), ErrorKind::WouldBlock);
+    }
+    assert_eq!(rig.release(), Outcome::Confirmed);
+    rig.during(Duration::from_millis(50));
+    assert_eq!(state(&v4), ErrorKind::ConnectionAborted);
+    assert_eq!(state(&v6), ErrorKind::ConnectionAborted);
+    assert_eq!(state(&own), ErrorKind::WouldBlock);
 }
 
 // In: nothing to do.

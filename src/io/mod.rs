@@ -4,6 +4,7 @@
 //! and hands out what happened as values. None of them decides what the node does.
 
 pub mod announce;
+pub mod destroy;
 pub mod netlink;
 pub mod network;
 pub mod nic;

@@ -61,6 +61,8 @@ pub enum VipNews {
     Done(OpId, Outcome),
     /// A VIP vanished without our asking.
     Gone(VipId),
+    /// All VIPs were taken off; follows the end of that operation.
+    Released,
 }
 
 /// Whether a VIP is on its NIC because we put it there.
@@ -418,7 +420,9 @@ impl Vips {
             if let Some(outcome) = release.listed(found, still) {
                 let op = release.op;
                 self.task = Task::Idle;
+                let is_confirmed = outcome == Outcome::Confirmed;
                 self.finish(op, outcome);
+                self.news.extend(is_confirmed.then_some(VipNews::Released));
             }
             return;
         }

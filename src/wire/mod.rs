@@ -3,3 +3,4 @@
 pub mod arp;
 pub mod echo;
 pub mod ndp;
+pub mod sock_diag;

@@ -1,6 +1,7 @@
 //! Two hosts on one cable: two network namespaces, removed again however the test ends.
 
 use std::fs::File;
+use std::net::TcpStream;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tandem::config::network::{ServiceNic, Vip};
 use tandem::engine::{Outcome, Why};
 use tandem::io::network::{Network, Occurrence};
 use tandem::sys::clock;
-use tandem::sys::packet::PacketReceiver;
+use tandem::sys::packet::{PacketReceiver, PacketSender};
 use tandem::types::{Mac, NicId, OpId, VipId};
 
 /// Long enough for a loaded machine.
@@ -97,6 +98,22 @@ impl World {
         let ear = PacketReceiver::new(index, ether_type, &all).unwrap();
         self.enter_near();
         ear
+    }
+
+    /// Sends an ARP frame from the far host.
+    pub fn shout(&self, frame: &[u8]) {
+        enter(&self.far);
+        let index = nix::net::if_::if_nametoindex("svc0").unwrap();
+        PacketSender::new(index).unwrap().send(0x0806, frame).unwrap();
+        self.enter_near();
+    }
+
+    /// Connects the far host to a server here.
+    pub fn connect_from_far(&self, server: (&str, u16)) -> TcpStream {
+        enter(&self.far);
+        let client = TcpStream::connect(server).unwrap();
+        self.enter_near();
+        client
     }
 
     /// Whether this host has the address.

@@ -185,7 +185,10 @@ fn a_release_overtakes_everything_and_its_answer_comes_last() {
     bench.vips.release(OpId(3));
     late.iter().for_each(|asked| bench.answer(asked));
     let why = "overtaken by a release";
-    assert_eq!(bench.run(), [unknown(1, why), unknown(2, why), done(3, Outcome::Confirmed)]);
+    assert_eq!(
+        bench.run(),
+        [unknown(1, why), unknown(2, why), done(3, Outcome::Confirmed), VipNews::Released]
+    );
     assert!(bench.present.is_empty());
     assert!(bench.vips.ids().all(|vip| !bench.vips.is_held(vip)));
     assert_eq!(bench.vips.next_deadline(), None, "nothing is announced any more");
@@ -207,7 +210,7 @@ fn a_vip_with_another_prefix_is_found_by_the_list_and_deleted_too() {
     bench.present.insert(net("10.0.0.1/32"));
     bench.present.insert(net("10.0.0.9/24"));
     bench.vips.release(OpId(1));
-    assert_eq!(bench.run(), [done(1, Outcome::Confirmed)]);
+    assert_eq!(bench.run(), [done(1, Outcome::Confirmed), VipNews::Released]);
     assert_eq!(bench.present, BTreeSet::from([net("10.0.0.9/24")]), "a stranger's stays");
 }
 
@@ -239,7 +242,10 @@ fn no_acquisition_and_no_restoration_while_a_release_runs() {
     bench.vips.acquire(OpId(2), &bench.nics);
     bench.vips.restore(OpId(3), VipId(0));
     let why = "a release is still running";
-    assert_eq!(bench.run(), [refused(2, why), refused(3, why), done(1, Outcome::Confirmed)]);
+    assert_eq!(
+        bench.run(),
+        [refused(2, why), refused(3, why), done(1, Outcome::Confirmed), VipNews::Released]
+    );
     assert!(bench.present.is_empty());
 }
 
