@@ -2,9 +2,11 @@
 //!
 //! | network | nodes | others |
 //! |---|---|---|
-//! | service NIC `ethN`: 10.77.N.0/24, fd77:N::/64 | .1 and .2 | VIPs .10 up, client .100, observer .101 |
+//! | service NIC `ethN`: 10.77.N.0/24, fd77:N::/64 | .1 and .2 | VIPs .10 up, client .100, .101 |
 //! | heartbeat NIC `hbN`: 10.88.N.0/24 | .1 and .2 | |
 //! | management NIC `mgmt0`: 10.99.0.0/24 | .11 and .12 | BMCs .21 and .22 |
+//!
+//! (.101 is the observer.)
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
