@@ -152,7 +152,8 @@ impl Link {
         self.heard_at.map(|at| at + self.settings.warntime)
     }
 
-    /// Judges the link at `now`; `started` is when the listening began. The new state if it changed.
+    /// Judges the link at `now`; `started` is when the listening began. The new state, if it is
+    /// another one.
     pub(super) fn judge(&mut self, now: Instant, started: Instant) -> Option<LinkState> {
         let state = match (self.dead_at(), self.late_at()) {
             (Some(dead_at), _) if now >= dead_at => LinkState::Down,

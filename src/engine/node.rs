@@ -212,13 +212,15 @@ impl Node {
         }
         self.initdead_until =
             (self.initdead_until + late_by).min(self.now + self.settings.initdead);
-        self.look = None;
         for peer in &mut self.peers {
             peer.forgive(late_by, self.now);
         }
+        // Answers that came meanwhile are drained before anything is judged: a short stall spoils
+        // no look.
         if late_by < deadtime {
             return;
         }
+        self.look = None;
         self.bid = None;
         for index in 0..self.peers.len() {
             self.void_proof(index, out);
