@@ -71,8 +71,7 @@ fn a_frozen_pair_goes_on_when_the_host_is_heard_again() {
     world.run(ms(5000));
     assert!(world.is(1, PeerState::Frozen));
     world.power_on(0);
-    let one_active =
-        |w: &World| w.is(0, PeerState::Active) || w.is(1, PeerState::Active);
+    let one_active = |w: &World| w.is(0, PeerState::Active) || w.is(1, PeerState::Active);
     let took = world.run_until(ms(1500), one_active);
     assert!(took.is_some(), "{}", world.story());
     world.expect_told(1, "a heard after a reboot");
@@ -192,7 +191,11 @@ fn a_daemon_that_is_gone_for_good_is_fenced_after_the_grace() {
     for stopped in [false, true] {
         let mut world = World::pair();
         world.forget();
-        if stopped { world.pause(0) } else { world.crash(0) }
+        if stopped {
+            world.pause(0)
+        } else {
+            world.crash(0)
+        }
         let took = world.run_until(ms(2000), is_active(1));
         let bound = detection() + world.plan.grace + FENCE + TAKEOVER;
         assert!(took.is_some_and(|t| t >= world.plan.grace && t <= bound), "{took:?}");

@@ -323,9 +323,7 @@ impl World {
                 done
             }
             Work::StoreRefused => refused("read-only file system"),
-            Work::Commanded(device) => {
-                Input::Reading { op, reading: self.command_result(device) }
-            }
+            Work::Commanded(device) => Input::Reading { op, reading: self.command_result(device) },
             Work::Read(device) => Input::Reading { op, reading: self.read(device) },
             Work::TimedOut => Input::Reading { op, reading: Err(FenceFault::Timeout) },
         };

@@ -7,9 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tandem::engine::settings::{
-    Level, LinkSettings, PeerSettings, Remembered, Settings,
-};
+use tandem::engine::settings::{Level, LinkSettings, PeerSettings, Remembered, Settings};
 use tandem::engine::{Answer, Effects, Event, Input, Node, RequestId};
 use tandem::types::heartbeat::NICS_MAX;
 use tandem::types::{
@@ -71,13 +69,30 @@ impl Default for Plan {
 /// What is to happen.
 #[derive(Clone, Debug)]
 pub enum Happening {
-    Deliver { to: usize, heartbeat: Heartbeat },
-    Claim { to: usize, vip: VipId, mac: Mac },
+    Deliver {
+        to: usize,
+        heartbeat: Heartbeat,
+    },
+    Claim {
+        to: usize,
+        vip: VipId,
+        mac: Mac,
+    },
     /// A shell's operation goes on or ends.
-    Shell { machine: usize, uid: u64, op: OpId, work: Work },
+    Shell {
+        machine: usize,
+        uid: u64,
+        op: OpId,
+        work: Work,
+    },
     /// An order reaches a device's relay.
-    Cut { device: usize },
-    Boot { machine: usize, boots: u32 },
+    Cut {
+        device: usize,
+    },
+    Boot {
+        machine: usize,
+        boots: u32,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -326,7 +341,8 @@ impl World {
     /// The next thing that happens, if it does before `until`.
     fn turn(&mut self, until: Instant) -> bool {
         let queued = self.queue.first_key_value().map(|(key, _)| key.0);
-        let tick = (0..self.machines.len()).filter_map(|m| self.tick_due(m).map(|at| (at, m))).min();
+        let tick =
+            (0..self.machines.len()).filter_map(|m| self.tick_due(m).map(|at| (at, m))).min();
         let first = match (queued, tick) {
             (Some(at), Some((tick_at, _))) if at <= tick_at => at,
             (_, Some((tick_at, machine))) => {
