@@ -133,8 +133,12 @@ impl Link {
     }
 
     /// Own lateness is not the peer's silence: what was heard ages as if the stall had not been.
-    /// After a stall as long as the deadtime, the silence is counted anew from `now`.
+    /// After a stall as long as the deadtime, the silence is counted anew from `now`. What was down
+    /// before stays down.
     pub(super) fn forgive(&mut self, late_by: Duration, now: Instant) {
+        if self.state == LinkState::Down {
+            return;
+        }
         if let Some(heard_at) = self.heard_at.as_mut() {
             let forgiven =
                 if late_by >= self.settings.deadtime { now } else { *heard_at + late_by };
