@@ -97,9 +97,7 @@ impl Sources<'_> {
         let degraded = !self.view.degraded.is_empty();
         match self.view.state {
             _ if frozen => Health::Frozen,
-            PeerState::Active if peer_active || self.claims().next().is_some() => {
-                Health::Collision
-            }
+            PeerState::Active if peer_active || self.claims().next().is_some() => Health::Collision,
             PeerState::Active => {
                 if degraded {
                     Health::Degraded
@@ -138,9 +136,8 @@ impl Sources<'_> {
             | PeerState::Releasing
             | PeerState::Stopped => ANSWER_SHOWN,
         };
-        let is_recent = move |claim: &&SeenClaim| {
-            claim.at >= from && self.now.since(claim.at) < shown
-        };
+        let is_recent =
+            move |claim: &&SeenClaim| claim.at >= from && self.now.since(claim.at) < shown;
         self.claims.iter().filter(is_recent)
     }
 
@@ -149,7 +146,7 @@ impl Sources<'_> {
         match self.view.waiting {
             Some(Waiting::Listening(_) | Waiting::Purging) => Health::Starting,
             Some(Waiting::OtherFirst(_)) | None => Health::TakingOver,
-            Some(Waiting::PathBad | Waiting::Resting(_)) => Health::NoActive,
+            Some(Waiting::PathBad | Waiting::Settling(_) | Waiting::Resting(_)) => Health::NoActive,
         }
     }
 
@@ -167,6 +164,13 @@ impl Sources<'_> {
                 "a service NIC has no carrier, or no ping target answers: it fences nobody and \
                  takes nothing over"
                     .to_owned()
+            }
+            Some(Waiting::Settling(until)) => {
+                let left = millis(until.since(self.now));
+                format!(
+                    "a service NIC has only just recovered: it looks for its peers for another \
+                     {left} ms (initdead) before it fences anybody"
+                )
             }
             Some(Waiting::Resting(until)) => {
                 let left = millis(until.since(self.now));
