@@ -1,0 +1,1 @@
+//! Attackers at the door: forged, replayed and foreign input against a running pair.
