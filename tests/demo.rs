@@ -9,6 +9,7 @@
 //! removes what killed runs left behind.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
@@ -23,9 +24,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
-
-use lab::client::Client;
+use lab::client::{Client, Outage};
 use lab::clock::{Stamp, millis};
 use lab::happening::Happening;
 use lab::observer::Observer;
@@ -113,17 +112,16 @@ impl Stage {
     fn lose_power(&self) {
         self.title("power-cut: the active node, a, loses power; its BMC lives");
         let begun = self.lab.power_cut(Node::A);
-        let acquired = self.wait_for_event(Node::B, "acquired", "", begun);
         let fencing = self.wait_for_event(Node::B, "role", "-> fencing", begun);
-        let proven = self.wait_for_event(Node::B, "proven", "", begun);
         let outage = self.wait_for_service(Node::B, begun);
+        let proof = self.proof_moment(Node::A, outage);
         self.lab.wait_for_role(Node::B, "active", LIMIT);
         self.timeline(Node::B, begun);
         let durations = [
             ("detection_ms", fencing.at.since(begun)),
-            ("fence_ms", proven.at.since(fencing.at)),
-            ("takeover_ms", acquired.at.since(proven.at)),
-            ("client_outage_ms", outage),
+            ("fence_ms", proof.since(fencing.at)),
+            ("takeover_ms", outage.first.since(proof)),
+            ("client_outage_ms", outage.duration()),
         ];
         self.tell("power-cut", "active", begun, &durations);
     }
@@ -144,9 +142,10 @@ impl Stage {
         assert!(!self.lab.has_vip(survivor, vip), "{survivor} holds the VIP without a proof");
         self.timeline(survivor, begun);
         if !self.is_json {
-            let text = self.lab.run(survivor, &["tandem", "status"]);
+            // Its exit status tells that something is wrong.
+            let output = self.lab.exec(survivor, &["tandem", "status"]);
             println!("\n  {survivor}$ tandem status");
-            for line in text.lines() {
+            for line in String::from_utf8_lossy(&output.stdout).lines() {
                 println!("  | {line}");
             }
         }
@@ -161,28 +160,42 @@ impl Stage {
         self.title(&format!("confirm-off: an operator says on {survivor} that {lost} is off"));
         let begun = Stamp::now();
         self.lab.run(survivor, &["tandem", "confirm-off", lost.letter()]);
-        self.leave_frozen("confirm-off", survivor, begun);
+        let outage = self.leave_frozen(survivor, begun);
+        let durations =
+            [("takeover_ms", outage.first.since(begun)), ("client_outage_ms", outage.duration())];
+        self.tell("confirm-off", "active", begun, &durations);
     }
 
     /// The mains are back: the BMC is there before its host, and says off.
     fn return_bmc(&self, lost: Node) {
         self.title(&format!("bmc-returns: the BMC of {lost} has power again, its host is off"));
         let begun = self.lab.start_bmc(lost);
-        self.leave_frozen("bmc-returns", lost.other(), begun);
+        let outage = self.leave_frozen(lost.other(), begun);
+        let proof = self.proof_moment(lost, outage);
+        let durations = [
+            ("proof_ms", proof.since(begun)),
+            ("takeover_ms", outage.first.since(proof)),
+            ("client_outage_ms", outage.duration()),
+        ];
+        self.tell("bmc-returns", "active", begun, &durations);
     }
 
-    fn leave_frozen(&self, scene: &str, survivor: Node, begun: Stamp) {
-        let acquired = self.wait_for_event(survivor, "acquired", "", begun);
-        let proven = self.wait_for_event(survivor, "proven", "", begun);
+    /// Waits until the frozen survivor serves.
+    fn leave_frozen(&self, survivor: Node, begun: Stamp) -> Outage {
         let outage = self.wait_for_service(survivor, begun);
+        self.wait_for_event(survivor, "acquired", "", begun);
         self.lab.wait_for_role(survivor, "active", LIMIT);
         self.timeline(survivor, begun);
-        let durations = [
-            ("proof_ms", proven.at.since(begun)),
-            ("takeover_ms", acquired.at.since(proven.at)),
-            ("client_outage_ms", outage),
-        ];
-        self.tell(scene, "active", begun, &durations);
+        outage
+    }
+
+    /// When the BMC of the lost node gave the answer that was the proof: the last reading before
+    /// the new holder answered. The daemon tells its events only after it has acted.
+    fn proof_moment(&self, lost: Node, outage: Outage) -> Stamp {
+        let orders = self.lab.bmc(lost).orders();
+        let mut readings = orders.iter().filter(|order| order.text == "get power");
+        let proof = readings.rfind(|order| order.done < outage.first);
+        proof.expect("a takeover without a reading").done
     }
 
     /// The lost node has power again and stands by.
@@ -212,11 +225,11 @@ impl Stage {
     }
 
     /// Waits until the client is served by `new`; the value is how long it was not.
-    fn wait_for_service(&self, new: Node, from: Stamp) -> Duration {
+    fn wait_for_service(&self, new: Node, from: Stamp) -> Outage {
         let vip = self.lab.vip();
         let what = format!("the client is served by {new}");
         let outage = || self.client.outage(vip, new, from);
-        self.lab.wait_until(&what, LIMIT, outage).duration()
+        self.lab.wait_until(&what, LIMIT, outage)
     }
 
     fn wait_for_event(&self, node: Node, kind: &str, part: &str, from: Stamp) -> Happening {
@@ -248,7 +261,8 @@ impl Stage {
             let text = format!("first answer of {vip} from {survivor}");
             lines.push((outage.first, "client".to_owned(), text));
         }
-        lines.retain(|(at, _, _)| *at >= begun);
+        // The last answer came just before the fault, or in an earlier scene.
+        lines.retain(|(at, _, _)| *at + Duration::from_millis(5) >= begun);
         lines.sort();
         for (at, who, text) in lines {
             self.line(at.since(begun), &who, &text);
@@ -270,24 +284,17 @@ impl Stage {
     /// Tells how a scene that began at `begun` ended. It has failed if two nodes ever held a VIP.
     fn tell(&self, scene: &str, state: &str, begun: Stamp, durations: &[(&str, Duration)]) {
         let two_holders = self.observer.two_holders(begun, Stamp::now());
-        let mut line = Map::new();
-        line.insert("scene".to_owned(), Value::from(scene));
-        line.insert("state".to_owned(), Value::from(state));
-        for (key, duration) in durations.iter().chain(&[("two_holders_ms", two_holders)]) {
-            line.insert((*key).to_owned(), json!(millis(*duration)));
-        }
+        let mut numbers: Vec<(&str, f64)> =
+            durations.iter().map(|(key, duration)| (*key, millis(*duration))).collect();
+        numbers.push(("two_holders_ms", millis(two_holders)));
+        let shown = |start: String, format: fn(&str, f64) -> String| {
+            numbers.iter().fold(start, |line, (key, number)| line + &format(key, *number))
+        };
         if self.is_json {
-            println!("{}", Value::Object(line));
+            let start = format!("{{\"scene\":\"{scene}\",\"state\":\"{state}\"");
+            println!("{}}}", shown(start, |key, number| format!(",\"{key}\":{number}")));
         } else {
-            let shown = line.iter().map(|(key, value)| match value {
-                Value::String(text) => format!("{key}={text}"),
-                Value::Null
-                | Value::Bool(_)
-                | Value::Number(_)
-                | Value::Array(_)
-                | Value::Object(_) => format!("{key}={value}"),
-            });
-            println!("  => {}", shown.collect::<Vec<_>>().join(" "));
+            println!("  => {}", shown(state.to_owned(), |key, number| format!(" {key}={number}")));
         }
         assert_eq!(two_holders, Duration::ZERO, "{scene}: two nodes held a VIP at the same time");
     }

@@ -6,8 +6,10 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
     missing_docs,
-    reason = "a test that cannot go on fails"
+    reason = "a test may wait, print, and fail where it cannot go on"
 )]
 
 #[path = "support/bmc.rs"]

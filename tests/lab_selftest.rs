@@ -116,6 +116,7 @@ fn a_boot_keeps_what_is_on_disk_and_a_restart_keeps_everything() {
     let Some(lab) = booted(with_sleeper(Start::Supervised(Duration::from_millis(50)))) else {
         return;
     };
+    assert_eq!(lab.run(Node::A, &["hostname"]).trim(), "a");
     let read_boot_id =
         || lab.run(Node::A, &["cat", "/proc/sys/kernel/random/boot_id"]).trim().to_owned();
     let first_boot = read_boot_id();

@@ -31,6 +31,9 @@ pub const ROUNDS: usize = INTERVALS.len() + 1;
 pub const ANNOUNCE_PER_TURN_MAX: usize = 64;
 /// When a VIP is tried again whose NIC had no room for the frame.
 const RETRY_AFTER: Duration = Duration::from_millis(2);
+/// How often one announcement is tried; then it counts as lost on the wire, and the next round is
+/// the next chance. A stuck NIC must not keep the others from being taken over.
+const ATTEMPTS_MAX: u8 = 25;
 
 /// What became of an announcement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +64,8 @@ pub struct Schedule {
 struct Slot {
     round: usize,
     due: Instant,
+    /// How often this round's announcement found no room.
+    attempts: u8,
 }
 
 impl Schedule {
@@ -83,7 +88,7 @@ impl Schedule {
             if slot.is_none_or(|old| old.round > 0) {
                 self.firsts += 1;
             }
-            *slot = Some(Slot { round: 0, due: now });
+            *slot = Some(Slot { round: 0, due: now, attempts: 0 });
             self.known.set(None);
         }
     }
@@ -145,8 +150,11 @@ impl Schedule {
             left -= 1;
             let Ok(number) = u16::try_from(position) else { continue };
             match send(VipId(number)) {
-                Sending::Busy => slot.due = now + RETRY_AFTER,
-                Sending::Over => self.advance(position, now),
+                Sending::Busy if slot.attempts + 1 < ATTEMPTS_MAX => {
+                    slot.attempts += 1;
+                    slot.due = now + RETRY_AFTER;
+                }
+                Sending::Busy | Sending::Over => self.advance(position, now),
             }
         }
     }
@@ -161,6 +169,7 @@ impl Schedule {
         *place = interval.map(|interval| Slot {
             round: (slot.round + 1).min(INTERVALS.len()),
             due: now + interval,
+            attempts: 0,
         });
     }
 
@@ -268,6 +277,20 @@ mod tests {
         assert_eq!(schedule.next_deadline(), Some(at(2)));
         schedule.turn(at(2), |_| Sending::Over);
         assert!(!schedule.awaits_first_of(VipId(0)));
+    }
+
+    #[test]
+    fn a_stuck_nic_does_not_hold_up_the_rest_for_ever() {
+        let mut schedule = Schedule::new(1, None);
+        schedule.begin(VipId(0), at(0));
+        let mut tries = 0;
+        while schedule.awaits_first() {
+            let now = schedule.next_deadline().unwrap_or_default();
+            schedule.turn(now, |_| Sending::Busy);
+            tries += 1;
+            assert!(now <= at(50), "it goes on for ever");
+        }
+        assert_eq!(tries, ATTEMPTS_MAX);
     }
 
     #[test]

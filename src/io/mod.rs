@@ -6,6 +6,7 @@
 pub mod announce;
 pub mod child;
 pub mod control;
+pub mod destroy;
 pub mod fence;
 pub mod log;
 pub mod machine;

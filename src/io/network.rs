@@ -19,6 +19,7 @@ use std::io;
 use mio::{Registry, Token};
 
 use super::announce::{Schedule, Sending};
+use super::destroy::Destroyer;
 use super::netlink::{Answer, Fault, Netlink, Notice, Request, RequestId};
 use super::nic::{Change, NicTable};
 use super::packet::NicPackets;
@@ -100,6 +101,8 @@ pub struct Network {
     /// Asked of the kernel, not yet submitted.
     waiting: VecDeque<Asked>,
     submitted: VecDeque<(RequestId, Purpose)>,
+    /// Ends the connections of VIPs that were released.
+    destroyer: Option<Destroyer>,
     occurrences: VecDeque<Occurrence>,
     claims: usize,
     leftovers: Vec<VipId>,
@@ -159,6 +162,7 @@ impl Network {
             vips: Vips::new(vips.to_vec(), Schedule::new(vips.len(), refresh)),
             waiting: VecDeque::new(),
             submitted: VecDeque::new(),
+            destroyer: None,
             occurrences: VecDeque::new(),
             claims: 0,
             leftovers: Vec::new(),
@@ -186,6 +190,8 @@ impl Network {
 
     /// Carries out [`crate::engine::Effect::Acquire`].
     pub fn acquire(&mut self, now: Instant, op: OpId) {
+        // Connections from now on are those of the new term.
+        self.destroyer = None;
         self.note_routers();
         self.vips.acquire(op, &self.nics);
         self.turn(now);
@@ -247,6 +253,28 @@ impl Network {
         self.collect_asks();
         self.take_vip_news();
         self.turn_nics(now);
+        self.turn_destroyer();
+    }
+
+    fn begin_destroying(&mut self) {
+        let vips = self.vips.ids().filter_map(|vip| self.vips.get(vip));
+        match Destroyer::begin(vips.map(|plan| plan.net.addr()).collect()) {
+            Ok(destroyer) => self.destroyer = Some(destroyer),
+            Err(error) => log::warn!("connections of the VIPs are not destroyed: {error}"),
+        }
+    }
+
+    fn turn_destroyer(&mut self) {
+        let Some(destroyer) = &mut self.destroyer else { return };
+        if let Err(error) = destroyer.turn() {
+            log::warn!("connections of the VIPs are not destroyed: {error}");
+        }
+        if destroyer.is_over() {
+            if destroyer.destroyed > 0 {
+                log::info!("{} connections of the VIPs were destroyed", destroyer.destroyed);
+            }
+            self.destroyer = None;
+        }
     }
 
     fn turn_netlink(&mut self, now: Instant) {
@@ -424,10 +452,13 @@ impl Network {
 
     fn take_vip_news(&mut self) {
         while let Some(news) = self.vips.next_news() {
-            self.occurrences.push_back(match news {
-                VipNews::Done(op, outcome) => Occurrence::Done { op, outcome },
-                VipNews::Gone(vip) => Occurrence::VipGone(vip),
-            });
+            match news {
+                VipNews::Done(op, outcome) => {
+                    self.occurrences.push_back(Occurrence::Done { op, outcome });
+                }
+                VipNews::Gone(vip) => self.occurrences.push_back(Occurrence::VipGone(vip)),
+                VipNews::Released => self.begin_destroying(),
+            }
         }
     }
 
@@ -468,7 +499,7 @@ impl Network {
         };
         let has_room = self.netlink.as_ref().is_some_and(|n| n.room() > 0 && !n.is_listing());
         let can_ask = (!self.waiting.is_empty() || self.must_list_links) && has_room;
-        if is_reading || can_ask || self.slots.iter().any(is_claimed) {
+        if is_reading || can_ask || self.destroyer.is_some() || self.slots.iter().any(is_claimed) {
             return Some(Instant::ZERO);
         }
         let pings = self.slots.iter().filter_map(|slot| slot.pinger.as_ref());

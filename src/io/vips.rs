@@ -61,6 +61,8 @@ pub enum VipNews {
     Done(OpId, Outcome),
     /// A VIP vanished without our asking.
     Gone(VipId),
+    /// All VIPs were taken off; follows the end of that operation.
+    Released,
 }
 
 /// Whether a VIP is on its NIC because we put it there.
@@ -314,7 +316,8 @@ impl Vips {
             self.is_holder = true;
             self.schedule.set_filling(false);
             self.finish(op, Outcome::Confirmed);
-            return vec![];
+            // What came meanwhile has waited for this.
+            return self.idle_asks(nics);
         }
         let chunk = acquire.next..acquire.next + count;
         acquire.next += count;
@@ -322,7 +325,7 @@ impl Vips {
         let vips: Vec<VipId> = chunk.filter_map(|n| u16::try_from(n).ok()).map(VipId).collect();
         if let Some(why) = vips.iter().find_map(|vip| self.missing_nic(*vip, nics)) {
             self.fail_acquire(Outcome::Refused(why));
-            return vec![];
+            return self.idle_asks(nics);
         }
         vips.into_iter().map(Ask::Add).collect()
     }
@@ -345,15 +348,21 @@ impl Vips {
         vec![Ask::List]
     }
 
+    /// The next chunk of restorations. Those whose NIC is missing are refused on the way.
     fn restore_asks(&mut self, nics: &NicTable) -> Vec<Ask> {
         let nets = self.restores.iter().filter_map(|r| self.get(r.vip)).map(|vip| vip.net);
-        let chunk = chunk_len(nets);
+        let mut left = chunk_len(nets);
         let mut asks = vec![];
-        for _ in 0..chunk {
+        while left > 0 {
+            let is_queued = |r: &Restore| r.step == RestoreStep::Queued;
+            if !self.restores.front().is_some_and(is_queued) {
+                break;
+            }
             let Some(restore) = self.restores.pop_front() else { break };
             match self.missing_nic(restore.vip, nics) {
                 Some(why) => self.finish(restore.op, Outcome::Refused(why)),
                 None => {
+                    left -= 1;
                     asks.push(Ask::Add(restore.vip));
                     self.restores.push_back(Restore { step: RestoreStep::Asked, ..restore });
                 }
@@ -411,7 +420,9 @@ impl Vips {
             if let Some(outcome) = release.listed(found, still) {
                 let op = release.op;
                 self.task = Task::Idle;
+                let is_confirmed = outcome == Outcome::Confirmed;
                 self.finish(op, outcome);
+                self.news.extend(is_confirmed.then_some(VipNews::Released));
             }
             return;
         }

@@ -30,8 +30,8 @@ impl PacketSender {
     /// Sends one frame of that Ethernet type, its Ethernet header included.
     ///
     /// # Errors
-    /// Those of `sendto(2)`: `EAGAIN` or `ENOBUFS` if the NIC has no room now, `ENETDOWN` or `ENXIO`
-    /// if it is down or gone.
+    /// Those of `sendto(2)`: `EAGAIN` or `ENOBUFS` if the NIC has no room now, `ENETDOWN` or
+    /// `ENXIO` if it is down or gone.
     pub fn send(&self, ether_type: u16, frame: &[u8]) -> io::Result<()> {
         let address = link_address(self.index, ether_type)?;
         self.socket.send_to(frame, &address).map(|_sent| ())

@@ -96,7 +96,12 @@ mod tests {
 
     fn is_readable(timer: &DeadlineTimer, within: Duration) -> bool {
         let mut fds = [PollFd::new(timer.as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::try_from(within).unwrap()).unwrap() == 1
+        loop {
+            match poll(&mut fds, PollTimeout::try_from(within).unwrap()) {
+                Err(Errno::EINTR) => {}
+                result => return result.unwrap() == 1,
+            }
+        }
     }
 
     #[test]

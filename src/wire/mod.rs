@@ -11,3 +11,4 @@ pub mod echo;
 pub mod heartbeat;
 pub mod ipmi;
 pub mod ndp;
+pub mod sock_diag;

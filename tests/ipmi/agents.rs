@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tandem::config::device::{Device, DeviceKind, Secret};
+use tandem::io::child::{Child, End, OUTPUT_KEPT_MAX, Spec};
 use tandem::io::fence::Order;
 use tandem::types::{DeviceId, FenceFault, NodeId, Power};
 
@@ -247,4 +248,39 @@ fn many_agents_at_once_are_each_answered_once() {
         assert_eq!(rig.wait_for(*op), Err(FenceFault::Cancelled), "the pool is bounded");
     }
     rig.settle();
+}
+
+/// The runner without a fence device: bytes in, status and output out.
+#[test]
+fn a_child_gets_arguments_and_bytes_and_tells_its_status_and_output() {
+    let mut poll = mio::Poll::new().unwrap();
+    let mut events = mio::Events::with_capacity(8);
+    let deadline = now() + TIMEOUT;
+    let mut run = |script: &str, input: Vec<u8>, deadline| {
+        let arguments = vec!["-c".to_owned(), script.to_owned()];
+        let spec = Spec { program: PathBuf::from("/bin/sh"), arguments, input, deadline };
+        let mut child = Child::start(poll.registry(), mio::Token(5), spec).unwrap();
+        loop {
+            if let Some(report) = child.take_report() {
+                return report;
+            }
+            poll.poll(&mut events, Some(Duration::from_millis(20))).unwrap();
+            for event in &events {
+                assert_eq!(event.token(), mio::Token(5));
+                child.ready(poll.registry());
+            }
+            child.expire(poll.registry(), now());
+        }
+    };
+    let report = run("tr a-z A-Z; echo to error >&2; exit 7", b"some bytes\n".to_vec(), deadline);
+    assert_eq!(report.end, End::Exited(7));
+    assert_eq!(report.output, b"SOME BYTES\nto error\n");
+    let large: Vec<u8> = (0..300_000u32).map(|n| n.to_le_bytes()[0]).collect();
+    let report = run("sha256sum | cut -c1-8; kill -6 $$", large, deadline);
+    assert_eq!(report.end, End::Signalled(6));
+    assert_eq!(report.output.len(), 9);
+    let report = run("yes | head -c 100000; exit 0", Vec::new(), deadline);
+    assert_eq!((report.end, report.output.len()), (End::Exited(0), OUTPUT_KEPT_MAX));
+    let report = run("echo begun; sleep 600", Vec::new(), now() + SHORT);
+    assert_eq!((report.end, report.output.as_slice()), (End::Deadline, b"begun\n".as_slice()));
 }

@@ -152,8 +152,9 @@ fn wrong_password_and_wrong_user_are_credentials_at_once() {
         assert!(took < Duration::from_millis(10), "{took:?}");
         assert!(world.bmc.knobs.power);
     }
-    for anonymous_errors in [false, true] {
-        let knobs = Knobs { user: "other".to_owned(), anonymous_errors, ..Knobs::default() };
+    for (anonymous_errors, short_errors) in [(false, false), (true, false), (false, true)] {
+        let user = "other".to_owned();
+        let knobs = Knobs { user, anonymous_errors, short_errors, ..Knobs::default() };
         assert_eq!(outcome_of(knobs, Order::Read), Err(FenceFault::Credentials));
     }
 }

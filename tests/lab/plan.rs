@@ -2,9 +2,11 @@
 //!
 //! | network | nodes | others |
 //! |---|---|---|
-//! | service NIC `ethN`: 10.77.N.0/24, fd77:N::/64 | .1 and .2 | VIPs .10 up, client .100, observer .101 |
+//! | service NIC `ethN`: 10.77.N.0/24, fd77:N::/64 | .1 and .2 | VIPs .10 up, client .100, .101 |
 //! | heartbeat NIC `hbN`: 10.88.N.0/24 | .1 and .2 | |
 //! | management NIC `mgmt0`: 10.99.0.0/24 | .11 and .12 | BMCs .21 and .22 |
+//!
+//! (.101 is the observer.)
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -47,6 +49,8 @@ pub struct LabConfig {
     pub fence_check_interval: Duration,
     /// `timeout` of each fence device.
     pub fence_timeout: Duration,
+    /// `fence-delay` of B; A has none.
+    pub fence_delay: Duration,
     /// `preferred`.
     pub preferred: Option<Node>,
     /// Lines for the end of the file, such as `[runtime]`.
@@ -73,6 +77,7 @@ impl Default for LabConfig {
             isolated_grace: Duration::from_secs(5),
             fence_check_interval: Duration::from_secs(1),
             fence_timeout: Duration::from_secs(2),
+            fence_delay: Duration::from_secs(3),
             preferred: Some(Node::A),
             extra: String::new(),
             start: Start::Supervised(Duration::from_millis(100)),
@@ -159,10 +164,8 @@ impl LabConfig {
         line(format!("fence-check-interval = {}", ms(self.fence_check_interval)));
         for node in Node::BOTH {
             line(format!("\n[nodes.{node}]\nid = {}", node.number()));
-            line(format!(
-                "fence-delay = {}",
-                ms(Duration::from_secs(u64::from(node.number()) - 1))
-            ));
+            let delay = if node == Node::A { Duration::ZERO } else { self.fence_delay };
+            line(format!("fence-delay = {}", ms(delay)));
             line(format!("[nodes.{node}.links]"));
             for n in 0..self.heartbeats.len() {
                 line(format!("hb{n} = \"10.88.{n}.{}\"", node.number()));

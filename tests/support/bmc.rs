@@ -51,8 +51,12 @@ pub struct Knobs {
     pub wrong_code: bool,
     /// Sends another session's answer, and its last datagram again, before each answer.
     pub noise: bool,
+    /// Sends this many datagrams that mean nothing before each answer.
+    pub flood: usize,
     /// Takes a session with these algorithms, whatever was offered.
     pub takes_algorithms: Option<[u8; 3]>,
+    /// Errors before a session end behind their status, as `ipmi_sim`'s do.
+    pub short_errors: bool,
     /// Errors before a session name session 0.
     pub anonymous_errors: bool,
     /// Percentage of datagrams lost, each way.
@@ -81,7 +85,9 @@ impl Default for Knobs {
             garbage: false,
             wrong_code: false,
             noise: false,
+            flood: 0,
             takes_algorithms: None,
+            short_errors: false,
             anonymous_errors: false,
             loss: 0,
             delay: Duration::ZERO,
@@ -151,7 +157,7 @@ impl Bmc {
         if self.knobs.garbage {
             return vec![b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()];
         }
-        let mut answers = Vec::new();
+        let mut answers = vec![vec![0x55; 20]; self.knobs.flood];
         if let Some(answer) = self.answer_one(datagram) {
             if self.knobs.noise {
                 let mut foreign = answer.clone();
@@ -204,6 +210,9 @@ impl Bmc {
         let console_id = if self.knobs.anonymous_errors { 0 } else { console_id };
         let mut payload = vec![tag, status, 0, 0];
         payload.extend(console_id.to_le_bytes());
+        if self.knobs.short_errors {
+            payload.truncate(2);
+        }
         Some(plain(kind, &payload))
     }
 

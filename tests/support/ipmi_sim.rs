@@ -128,7 +128,6 @@ poweroff_wait 1
 kill_wait 1
 user 1 false "" "" user 10 none md2 md5 straight
 user 2 true "{USER}" "{PASSWORD}" admin 10 none md2 md5 straight
-user 3 true "reader" "{PASSWORD}" user 10 none md2 md5 straight
 "#
     )
 }

@@ -189,3 +189,81 @@ fn reason(output: &[u8], secrets: &[Secret]) -> String {
     }
     reason
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn secrets() -> Vec<(String, Secret)> {
+        vec![("password".to_owned(), Secret::new("hunter2".to_owned()))]
+    }
+
+    fn only_secrets() -> Vec<Secret> {
+        secrets().into_iter().map(|(_, secret)| secret).collect()
+    }
+
+    #[test]
+    fn the_action_goes_first_and_a_check_is_a_status() {
+        let params = [("ip".to_owned(), "192.0.2.7".to_owned())];
+        for (order, action) in [
+            (Order::Off, "off"),
+            (Order::On, "on"),
+            (Order::Read, "status"),
+            (Order::Check, "status"),
+        ] {
+            let text = input(order, &params, &secrets()).map(String::from_utf8);
+            let expected = format!("action={action}\nip=192.0.2.7\npassword=hunter2\n");
+            assert_eq!(text.ok().map(Result::unwrap), Some(expected));
+        }
+    }
+
+    /// A value that breaks its line would be a parameter of its own: `action=on`, say.
+    #[test]
+    fn parameters_that_are_no_line_are_refused() {
+        for (name, value) in [
+            ("", "x"),
+            ("a=b", "x"),
+            ("a\nb", "x"),
+            ("a", "x\naction=on"),
+            ("a", "x\r"),
+            ("a", "x\0"),
+            ("action", "on"),
+            ("option", "on"),
+        ] {
+            let params = [(name.to_owned(), value.to_owned())];
+            assert!(input(Order::Off, &params, &[]).is_err(), "{name:?}={value:?}");
+        }
+        let many = vec![("a".to_owned(), String::new()); AGENT_PARAMS_MAX];
+        assert!(input(Order::Off, &many, &[]).is_ok());
+        assert!(input(Order::Off, &many, &secrets()).is_err());
+        let long = [("a".to_owned(), "x".repeat(AGENT_LINE_LEN_MAX))];
+        assert!(input(Order::Off, &long, &[]).is_err());
+    }
+
+    #[test]
+    fn the_reason_is_the_last_line_without_secrets_and_bounded() {
+        let output = b"Failed: first\nran: ipmitool -P 'hunter2' \x1b[31m\n\n  \n";
+        assert_eq!(reason(output, &only_secrets()), "ran: ipmitool -P '<secret>' [31m");
+        assert_eq!(reason(b"", &[]), "");
+        assert_eq!(reason(&[0xff; 1000], &[]).len(), 198, "whole characters only");
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_cannot_show_half_a_secret() {
+        let mut output = b"the whole line\n".to_vec();
+        output.resize(OUTPUT_KEPT_MAX - 4, b'.');
+        output.extend(b"hunt");
+        assert_eq!(reason(&output, &only_secrets()), "the whole line");
+    }
+
+    #[test]
+    fn no_text_turns_a_failure_into_a_reading() {
+        for text in ["", "off", "Status: OFF", "Success: Powered OFF", "login", "\u{fffd}"] {
+            let report = Report { end: End::Exited(1), output: text.as_bytes().to_vec() };
+            assert!(judge(Order::Read, &report).is_err(), "{text}");
+            assert!(judge(Order::Off, &report).is_err(), "{text}");
+        }
+    }
+}

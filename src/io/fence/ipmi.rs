@@ -136,6 +136,8 @@ impl Executor for IpmiOrder {
     }
 
     fn expire(&mut self, registry: &Registry, now: Instant) {
+        // The answer may be there, and only we are late.
+        self.receive(registry, now);
         self.client.expire(now);
         self.flush(registry);
     }

@@ -297,11 +297,14 @@ fn log_verdict(device: &str, order: Order, verdict: &Verdict) {
         }
         (Order::Off | Order::On | Order::Read, Err(_)) => log::Level::Warn,
     };
-    let (order, reason) = (order.name(), verdict.reason.as_str());
-    match verdict.reading {
-        Ok(power) => log::log!(level, "fence device={device} order={order} power={power} {reason}"),
-        Err(fault) => {
-            log::log!(level, "fence device={device} order={order} failed: {fault}; {reason}");
-        }
+    let order = order.name();
+    let outcome = match verdict.reading {
+        Ok(power) => format!("power={power}"),
+        Err(fault) => format!("failed: {fault}"),
+    };
+    if verdict.reason.is_empty() {
+        log::log!(level, "fence device={device} order={order} {outcome}");
+    } else {
+        log::log!(level, "fence device={device} order={order} {outcome} ({})", verdict.reason);
     }
 }

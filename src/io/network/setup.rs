@@ -3,6 +3,7 @@
 use std::io;
 
 use mio::Token;
+use nix::errno::Errno;
 use nix::poll::{PollTimeout, poll};
 
 use super::super::packet::{NicPackets, VipsByAddress};
@@ -136,7 +137,10 @@ fn ask_and_wait(netlink: &mut Netlink, now: Instant, request: Request) -> io::Re
             }
         }
         if !netlink.has_more() {
-            poll(&mut [], PollTimeout::from(1_u8))?;
+            match poll(&mut [], PollTimeout::from(1_u8)) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
         }
     }
     Err(unanswered())

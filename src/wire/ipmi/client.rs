@@ -25,7 +25,8 @@ use super::packet::{self, Kind, Packet};
 use super::rakp::{OpenResponse, PRIVILEGE_OPERATOR, Rakp2, Rakp4};
 use super::refusal::{self, NoSession, NotDone};
 use super::session::Session;
-use super::tries::{self, TRIES_MAX, Tries, WAIT_MAX, WAIT_MIN};
+use super::stage::{Asked, Heard, Order, Phase, Stage, Task, judge};
+use super::tries::{self, TRIES_MAX, Tries, WAIT_MIN};
 use crate::types::{FenceFault, Instant, Power};
 
 /// The pause before a BMC is asked again that had no time or room, or lost our session.
@@ -36,21 +37,6 @@ const GOODBYES_MAX: u8 = 2;
 const TRIES_CLOSE_MAX: u8 = 4;
 /// The most datagrams waiting to be taken; each call makes less, and the caller takes all.
 const TRANSMITS_MAX: usize = 16;
-/// How much slower than its fastest answer a BMC may be before it is asked again.
-const SLOWNESS: u32 = 3;
-
-/// What to do with the power.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Order {
-    /// Cut it. Acknowledged is [`Power::Unknown`]: only a reading proves it.
-    Off,
-    /// Restore it. Acknowledged is [`Power::Unknown`].
-    On,
-    /// Tell it. Needs the same privilege as switching, so that it shows whether switching would be
-    /// allowed.
-    Read,
-}
-
 /// A client of one BMC.
 pub struct Client {
     login: Login,
@@ -66,49 +52,6 @@ pub struct Client {
     guid: Option<[u8; 16]>,
 }
 
-enum Phase {
-    Idle,
-    Working(Task, Stage),
-    Closing(Session, Asked),
-}
-
-/// The order and what became of it so far.
-struct Task {
-    order: Order,
-    deadline: Instant,
-    heard: Heard,
-    /// Why it is not done yet, if the BMC said so.
-    fault: Option<FenceFault>,
-    /// The wait before a repetition, as the BMC's answers suggest.
-    wait: Duration,
-}
-
-/// The best that came from the BMC's address.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Heard {
-    Nothing,
-    Garbled,
-    Answer,
-}
-
-enum Stage {
-    Opening(Offer, Tries),
-    Proving(Challenge, Tries),
-    Confirming(Proof, Tries),
-    Asking(Session, Asked),
-}
-
-/// A command on its way.
-struct Asked {
-    command: Command,
-    seq: u8,
-    tries: Tries,
-    /// What goes ahead of each repetition, as long as the BMC has not said that the session is
-    /// open: one that took RAKP message 3, and whose word was lost, answers no other, but it
-    /// answers a command; and what it signs then says more than RAKP message 4.
-    unconfirmed: Option<Proof>,
-}
-
 impl fmt::Debug for Client {
     /// Shows no keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -121,48 +64,6 @@ impl fmt::Debug for Client {
             Phase::Closing(..) => "closing",
         };
         f.debug_struct("Client").field("doing", &doing).finish_non_exhaustive()
-    }
-}
-
-impl Task {
-    fn hear(&mut self, heard: Heard) {
-        self.heard = self.heard.max(heard);
-    }
-
-    /// An answer came `since` after its request: learns how patient to be.
-    fn learn(&mut self, since: Duration) {
-        self.hear(Heard::Answer);
-        self.wait = self.wait.max(since.saturating_mul(SLOWNESS)).min(WAIT_MAX);
-    }
-
-    /// The fault to report when the deadline comes.
-    fn verdict(&self) -> FenceFault {
-        self.fault.unwrap_or(match self.heard {
-            Heard::Nothing => FenceFault::Unreachable,
-            Heard::Garbled => FenceFault::Garbled,
-            Heard::Answer => FenceFault::Timeout,
-        })
-    }
-
-    /// The command that carries the order out.
-    fn command(&self) -> Command {
-        match self.order {
-            Order::Off => Command::PowerDown,
-            Order::On => Command::PowerUp,
-            Order::Read => Command::ReadPower,
-        }
-    }
-}
-
-impl Asked {
-    /// Whether the answer to a Close Session says all that it ever will. A BMC without time for
-    /// it is asked again.
-    fn closes_with(&self, answer: &Response<'_>) -> bool {
-        self.command.is_answered_by(self.seq, answer)
-            && match refusal::of_completion(self.command, answer.completion) {
-                NotDone::AskLater(_) => false,
-                NotDone::GiveUp(_) | NotDone::AskAnew | NotDone::ReadPower => true,
-            }
     }
 }
 
@@ -188,7 +89,7 @@ impl Client {
     /// [`Self::is_idle`].
     pub fn begin(&mut self, now: Instant, order: Order, deadline: Instant) {
         assert!(self.is_idle(), "a client has one order at a time");
-        let task = Task { order, deadline, heard: Heard::Nothing, fault: None, wait: WAIT_MIN };
+        let task = Task::new(order, deadline);
         self.phase = self.open_session(now, task, now);
     }
 
@@ -637,32 +538,4 @@ impl Client {
 /// Whether an error names this session: ours, or none, as some BMCs do that have opened none.
 fn names_us(named: u32, ours: u32) -> bool {
     named == ours || named == 0
-}
-
-/// What a reading says about `order`. After a command that was refused in the present state, the
-/// reading decides whether the order was carried out already.
-fn judge(order: Order, reading: Option<Power>) -> Result<Power, FenceFault> {
-    match (order, reading) {
-        (_, None) => Err(FenceFault::Garbled),
-        (Order::Off, Some(Power::On)) | (Order::On, Some(Power::Off)) => Err(FenceFault::Refused),
-        (Order::Off | Order::On | Order::Read, Some(power)) => Ok(power),
-    }
-}
-
-impl Stage {
-    fn tries(&self) -> &Tries {
-        match self {
-            Self::Opening(_, tries) | Self::Proving(_, tries) | Self::Confirming(_, tries) => tries,
-            Self::Asking(_, asked) => &asked.tries,
-        }
-    }
-
-    /// The session that the BMC may have open. Once RAKP message 3 is sent it may, heard or not.
-    fn into_session(self) -> Option<Session> {
-        match self {
-            Self::Opening(..) | Self::Proving(..) => None,
-            Self::Confirming(proof, _) => Some(proof.into_session()),
-            Self::Asking(session, _) => Some(session),
-        }
-    }
 }

@@ -6,7 +6,8 @@
 //! an answer.
 //!
 //! - [`client`]: the state machine, with its diagram
-//! - `handshake`, `session`: the stages of a session and the session itself
+//! - `stage`, `tries`: where an order stands; how often one request is sent
+//! - `handshake`, `session`: how a session comes about, and the session itself
 //! - `packet`, `rakp`, `message`: layouts, from outside in
 //! - `crypto`, `refusal`: the cipher suites; what refusals mean
 //!
@@ -22,9 +23,13 @@ mod packet;
 mod rakp;
 mod refusal;
 mod session;
+mod stage;
 mod tries;
+#[cfg(test)]
+mod vectors;
 
-pub use client::{Client, Order};
+pub use client::Client;
 pub use crypto::CipherSuite;
 pub use handshake::{Login, PASSWORD_LEN_MAX, USER_LEN_MAX};
 pub use packet::DATAGRAM_LEN_MAX;
+pub use stage::Order;

@@ -13,13 +13,35 @@ pub(super) const STATUS_OK: u8 = 0x00;
 
 /// Asks for a session with the algorithms of `suite`.
 pub(super) fn emit_open_request(tag: u8, console_id: u32, suite: CipherSuite) -> Vec<u8> {
-    // Privilege 0: the highest that the algorithms allow; RAKP message 1 names the role.
-    let mut payload = vec![tag, 0x00, 0x00, 0x00];
+    let mut payload = vec![tag, PRIVILEGE_OPERATOR, 0x00, 0x00];
     payload.extend_from_slice(&console_id.to_le_bytes());
     for (kind, algorithm) in (0u8..).zip(suite.algorithms()) {
         payload.extend_from_slice(&[kind, 0x00, 0x00, 0x08, algorithm, 0x00, 0x00, 0x00]);
     }
     payload
+}
+
+/// What all of the BMC's messages begin with.
+struct Head<'a> {
+    tag: u8,
+    status: u8,
+    /// Our id of the session; zero if a refusal does not name it.
+    console_id: u32,
+    rest: &'a [u8],
+}
+
+impl<'a> Head<'a> {
+    /// A refusal may end right behind its status, as `ipmi_sim`'s do, or go on with anything.
+    fn parse(payload: &'a [u8]) -> Option<Self> {
+        let (&[tag, status], rest) = payload.split_first_chunk::<2>()?;
+        match rest.split_first_chunk::<6>() {
+            Some((&[_, _, a, b, c, d], rest)) => {
+                Some(Self { tag, status, console_id: u32::from_le_bytes([a, b, c, d]), rest })
+            }
+            None if status != STATUS_OK => Some(Self { tag, status, console_id: 0, rest: &[] }),
+            None => None,
+        }
+    }
 }
 
 /// The BMC's answer to an open request.
@@ -40,9 +62,7 @@ pub(super) struct Opened {
 
 impl OpenResponse {
     pub(super) fn parse(payload: &[u8]) -> Option<Self> {
-        let (&[tag, status, _, _], rest) = payload.split_first_chunk::<4>()?;
-        let (console_id, rest) = rest.split_first_chunk::<4>()?;
-        let console_id = u32::from_le_bytes(*console_id);
+        let Head { tag, status, console_id, rest } = Head::parse(payload)?;
         if status != STATUS_OK {
             return Some(Self { tag, console_id, verdict: Err(status) });
         }
@@ -86,9 +106,7 @@ pub(super) struct Challenged<'a> {
 impl<'a> Rakp2<'a> {
     /// Nothing if it is too short, or its code does not have `suite`'s length.
     pub(super) fn parse(payload: &'a [u8], suite: CipherSuite) -> Option<Self> {
-        let (&[tag, status, _, _], rest) = payload.split_first_chunk::<4>()?;
-        let (console_id, rest) = rest.split_first_chunk::<4>()?;
-        let console_id = u32::from_le_bytes(*console_id);
+        let Head { tag, status, console_id, rest } = Head::parse(payload)?;
         if status != STATUS_OK {
             return Some(Self { tag, console_id, verdict: Err(status) });
         }
@@ -122,9 +140,7 @@ pub(super) struct Rakp4<'a> {
 impl<'a> Rakp4<'a> {
     /// Nothing if it is too short, or its code does not have `suite`'s length.
     pub(super) fn parse(payload: &'a [u8], suite: CipherSuite) -> Option<Self> {
-        let (&[tag, status, _, _], rest) = payload.split_first_chunk::<4>()?;
-        let (console_id, code) = rest.split_first_chunk::<4>()?;
-        let console_id = u32::from_le_bytes(*console_id);
+        let Head { tag, status, console_id, rest: code } = Head::parse(payload)?;
         if status != STATUS_OK {
             return Some(Self { tag, console_id, verdict: Err(status) });
         }

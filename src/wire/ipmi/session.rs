@@ -122,3 +122,34 @@ impl ReplayWindow {
         is_new
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_sequence_number_is_taken_once_and_old_ones_never() {
+        let mut window = ReplayWindow::default();
+        assert!(!window.admit(0), "outside a session");
+        let order = [
+            (1, true),
+            (1, false),
+            (3, true),
+            (2, true),
+            (2, false),
+            (40, true),
+            (9, true),
+            (9, false),
+            (8, false),
+            (3, false),
+            (u32::MAX, true),
+            (u32::MAX, false),
+            (u32::MAX - 31, true),
+            (u32::MAX - 32, false),
+            (40, false),
+        ];
+        for (sequence, expected) in order {
+            assert_eq!(window.admit(sequence), expected, "{sequence}");
+        }
+    }
+}

@@ -62,3 +62,29 @@ impl Tries {
         self.sent.last().filter(|(sent, _)| *sent == tag).map(|(_, at)| *at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_their_bound_and_tags_tell_the_sendings_apart() {
+        let start = Instant::from_millis(1000);
+        let mut tries = Tries::new(start, Duration::ZERO, TRIES_MAX);
+        let mut now = start;
+        for tag in 0..TRIES_MAX {
+            assert!(!tries.is_exhausted());
+            assert_eq!(tries.due(), now);
+            tries.note_sent(now, tag);
+            assert_eq!(tries.sent_at(tag), Some(now));
+            assert_eq!(tries.newest_sent_at(tag), Some(now));
+            now = tries.due();
+        }
+        assert!(tries.is_exhausted());
+        assert_eq!(tries.sent_at(0), Some(start));
+        assert_eq!(tries.newest_sent_at(0), None);
+        assert_eq!(tries.sent_at(TRIES_MAX), None);
+        assert!(now.since(start) < Duration::from_millis(2500), "one session costs {now}");
+        assert_eq!(longer(WAIT_MAX), WAIT_MAX);
+    }
+}
