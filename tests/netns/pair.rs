@@ -20,6 +20,8 @@ use crate::lab::{Lab, Node, netns};
 
 /// Every wait: what takes longer has failed.
 pub const LIMIT: Duration = Duration::from_secs(20);
+/// The pause between two questions of a wait.
+const POLL_PAUSE: Duration = Duration::from_millis(15);
 /// How many pairs may run at a time.
 const SEATS: usize = 2;
 /// How often the client pings every VIP.
@@ -46,7 +48,6 @@ pub fn config() -> LabConfig {
         deadtime: Duration::from_millis(400),
         initdead: Duration::from_millis(1500),
         isolated_grace: Duration::from_secs(2),
-        fence_check_interval: Duration::from_millis(500),
         fence_timeout: Duration::from_secs(1),
         ..LabConfig::default()
     }
@@ -91,7 +92,9 @@ impl Pair {
 
     /// Waits until a node says that it has this role.
     pub fn wait_role(&self, node: Node, role: &str) -> Stamp {
-        self.lab.wait_for_role(node, role, LIMIT)
+        self.wait(&format!("{node} is {role}"), || {
+            (self.lab.role(node).as_deref() == Some(role)).then(Stamp::now)
+        })
     }
 
     /// Waits until a node judges the pair like this: `ok`, `degraded`, `frozen` ...
@@ -136,9 +139,16 @@ impl Pair {
         self.lab.wait_for_log(node, part, from, LIMIT)
     }
 
-    /// Waits for a condition of the test's own.
-    pub fn wait<T>(&self, what: &str, condition: impl FnMut() -> Option<T>) -> T {
-        self.lab.wait_until(what, LIMIT, condition)
+    /// Waits for a condition of the test's own. Asked seldom: most questions cost a process, and
+    /// the pair needs the processor.
+    pub fn wait<T>(&self, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+        self.lab.wait_until(what, LIMIT, || {
+            let answer = condition();
+            if answer.is_none() {
+                thread::sleep(POLL_PAUSE);
+            }
+            answer
+        })
     }
 
     // What is so now.
