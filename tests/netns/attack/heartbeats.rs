@@ -148,7 +148,7 @@ fn a_flood_of_forged_heartbeats_is_counted_and_changes_nothing() {
             (counted.values().sum::<u64>() >= sent * 95 / 100).then_some(counted)
         });
         println!("{node}: of {sent} forgeries refused: {counted:?}");
-        for reason in ["wrong-length", "not-a-heartbeat", "other-version", "other-cluster"] {
+        for reason in ["wrong-length", "too-long", "not-a-heartbeat", "other-version", "other-cluster"] {
             assert!(counted.contains_key(reason), "{reason}: {counted:?}");
         }
         for reason in ["wrong-key", "stranger", "not-for-us", "other-link"] {
