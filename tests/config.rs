@@ -189,7 +189,7 @@ fn the_least_file_gets_the_documented_defaults() {
     assert_eq!(plan.timing.isolated_grace, millis(30_000));
     assert_eq!(plan.timing.fence_check_interval, millis(60_000));
     assert_eq!(plan.runtime.priority, Priority::RealTime(50));
-    assert_eq!(plan.runtime.control_socket, Path::new("/run/tandem/control"));
+    assert_eq!(plan.runtime.control_socket, Path::new("/run/tandem/control.sock"));
     assert!(plan.runtime.lock_memory);
     assert_eq!(plan.fence_delay, millis(5_000), "smw2 does not go first");
     assert!(plan.ladders.iter().all(|ladder| ladder.levels.is_empty()));

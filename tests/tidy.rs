@@ -195,7 +195,8 @@ fn every_direct_dependency_has_its_reason() {
 #[test]
 fn the_arrows_are_seen() {
     let code = product_code(
-        "use crate::engine::Node; // crate::io\nfn f() { crate::wire::x() }\n#[cfg(test)]\nuse crate::cli;",
+        "use crate::engine::Node; // crate::io\nfn f() { crate::wire::x() }\n#[cfg(test)]\n\
+         use crate::cli;",
     );
     let seen: Vec<String> = imports(&code).into_iter().collect();
     assert_eq!(seen, ["engine", "wire"]);

@@ -17,7 +17,7 @@ pub(super) const UNREACHABLE: u8 = 4;
 /// How long the daemon may take for each step: to be connected, and for each part of its answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Where the daemon listens unless the configuration says another place.
-const PATH_DEFAULT: &str = "/run/tandem/control";
+const PATH_DEFAULT: &str = "/run/tandem/control.sock";
 
 /// A connection to the daemon.
 #[derive(Debug)]

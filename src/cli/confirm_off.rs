@@ -25,7 +25,7 @@ fence device last read its power on.
 
 Options:
       --force         overrule addresses that answer and a reading of on
-      --socket PATH   the daemon's control socket (default /run/tandem/control)
+      --socket PATH   the daemon's control socket (default /run/tandem/control.sock)
   -h, --help          show this
 
 Exit status:

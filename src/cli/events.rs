@@ -18,7 +18,7 @@ Older ones are in the journal: journalctl -u tandem
 Options:
   -f, --follow        go on with each new event until interrupted
       --json          one JSON object per line, as the daemon tells it
-      --socket PATH   the daemon's control socket (default /run/tandem/control)
+      --socket PATH   the daemon's control socket (default /run/tandem/control.sock)
   -h, --help          show this
 
 Exit status:

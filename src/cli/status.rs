@@ -19,7 +19,7 @@ node.
 
 Options:
       --json          one JSON object on one line; tandem(8) describes its keys
-      --socket PATH   the daemon's control socket (default /run/tandem/control)
+      --socket PATH   the daemon's control socket (default /run/tandem/control.sock)
   -h, --help          show this
 
 Exit status:

@@ -46,8 +46,8 @@ pub enum DeviceKind {
         suite: Suite,
     },
     /// Any program that speaks the fence agents' language: `name=value` lines on its standard
-    /// input. At most [`AGENT_PARAMS_MAX`] parameters; a name is not empty and holds no `=`; neither
-    /// name nor value holds a line break or NUL; `action` is tandem's own.
+    /// input. At most [`AGENT_PARAMS_MAX`] parameters; a name is not empty and holds no `=`;
+    /// neither name nor value holds a line break or NUL; `action` is tandem's own.
     Agent {
         /// The absolute path of the program.
         program: PathBuf,

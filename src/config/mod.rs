@@ -9,8 +9,8 @@
 //!
 //! Every stage adds what it finds to one [`Findings`] and goes on, so that one run tells all that
 //! is wrong: file, line, key, what is wrong, what to write instead. The facts it needs of the
-//! machine come in as arguments; files are read through [`Files`] alone, implemented for the disk in
-//! [`disk`]. It knows no socket, clock or log.
+//! machine come in as arguments; files are read through [`Files`] alone, implemented for the disk
+//! in [`disk`]. It knows no socket, clock or log.
 #![forbid(unsafe_code, clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod check;

@@ -403,7 +403,7 @@ fn runtime(section: &Section<'_>, f: &mut Findings) -> RawRuntime {
     section.refuse_unknown(&words::RUNTIME, f);
     RawRuntime {
         place: section.place.clone(),
-        control_socket: section.text("control-socket", read::path, "/run/tandem/control", f),
+        control_socket: section.text("control-socket", read::path, "/run/tandem/control.sock", f),
         runtime_dir: section.text("runtime-dir", read::path, "/run/tandem", f),
         state_dir: section.text("state-dir", read::path, "/var/lib/tandem", f),
         priority: priority(section, f),

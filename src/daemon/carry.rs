@@ -151,6 +151,11 @@ impl Shell {
                 "nothing waits for this word: this node is active, or has its proof already",
                 "see tandem status",
             ),
+            Denial::NotLooked => Failure::new(
+                Code::NeedsForce,
+                "nobody has looked yet whether the node's virtual IPs answer",
+                "ask again in a second, or make sure that it has no power and add --force",
+            ),
             Denial::Answers => Failure::new(
                 Code::NeedsForce,
                 "the node's virtual IPs answer on a service network: it seems to be alive",

@@ -16,6 +16,13 @@ use crate::wire::control::status::{
     NodeState, Refused, Status, Trouble, Vip,
 };
 
+/// How long a passive node shows whose VIP answers: it asks several times a second.
+const ANSWER_SHOWN: Duration = Duration::from_secs(1);
+/// How soon after a takeover a claim counts.
+const CLAIM_SETTLE: Duration = Duration::from_secs(1);
+/// How long a holder shows another machine's claim: a stranger may announce itself only once.
+const CLAIM_SHOWN: Duration = Duration::from_secs(60);
+
 /// Who else was last seen to claim a VIP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SeenClaim {
@@ -90,7 +97,9 @@ impl Sources<'_> {
         let degraded = !self.view.degraded.is_empty();
         match self.view.state {
             _ if frozen => Health::Frozen,
-            PeerState::Active if peer_active => Health::Collision,
+            PeerState::Active if peer_active || self.claims().next().is_some() => {
+                Health::Collision
+            }
             PeerState::Active => {
                 if degraded {
                     Health::Degraded
@@ -110,6 +119,29 @@ impl Sources<'_> {
             PeerState::Joining => Health::Starting,
             PeerState::Standby | PeerState::Stopped | PeerState::Frozen => self.waiting_health(),
         }
+    }
+
+    /// The claims that are recent enough to be shown.
+    fn claims(&self) -> impl Iterator<Item = &SeenClaim> {
+        let view = self.view;
+        let is_active = view.state == PeerState::Active;
+        // The last holder's packets may still be under way when the takeover is complete.
+        let from = if is_active { view.since + CLAIM_SETTLE } else { Instant::ZERO };
+        let shown = match view.state {
+            PeerState::Active => CLAIM_SHOWN,
+            PeerState::Joining
+            | PeerState::Standby
+            | PeerState::Isolated
+            | PeerState::Fencing
+            | PeerState::Frozen
+            | PeerState::Acquiring
+            | PeerState::Releasing
+            | PeerState::Stopped => ANSWER_SHOWN,
+        };
+        let is_recent = move |claim: &&SeenClaim| {
+            claim.at >= from && self.now.since(claim.at) < shown
+        };
+        self.claims.iter().filter(is_recent)
     }
 
     /// The health of a passive node that hears nobody active.
@@ -330,7 +362,7 @@ impl Sources<'_> {
                 address: plan.net.to_string(),
                 nic: self.names().nic(plan.nic).to_owned(),
                 held: (self.is_held)(id),
-                claimed_by: self.claims.iter().find(|claim| claim.vip == id).map(|claim| Claim {
+                claimed_by: self.claims().find(|claim| claim.vip == id).map(|claim| Claim {
                     mac: claim.mac.to_string(),
                     node: self.owner_of(claim.mac),
                     ago_ms: self.ago(claim.at),

@@ -29,28 +29,46 @@ pub(super) struct Claims {
     defended_at: Option<Instant>,
     /// When a peer that is not heard made the first one that counts.
     claimed_at: Option<Instant>,
+    /// Whether another holder is heard that must give way: its announcements have misled clients.
+    pub(super) rival: bool,
+}
+
+/// Another holder that is heard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Rival {
+    /// Whether it holds on, rather than giving up already.
+    stays: bool,
+    term: Term,
+    node: NodeId,
 }
 
 impl Node {
-    /// The first heard peer that holds resources, or is taking them, with its term. One that is
-    /// giving them up settles it by itself.
-    pub(super) fn heard_rival(&self) -> Option<(NodeId, Term)> {
+    /// The heard peer that holds resources with the highest term; one that is not giving them up
+    /// before one that is.
+    pub(super) fn heard_rival(&self) -> Option<Rival> {
         self.peers
             .iter()
             .filter(|peer| peer.is_heard_holding())
             .filter_map(|peer| peer.said.as_ref())
-            .find(|said| said.state != PeerState::Releasing)
-            .map(|said| (said.from, said.held_term))
+            .map(|said| Rival {
+                stays: said.state != PeerState::Releasing,
+                term: said.held_term,
+                node: said.from,
+            })
+            .max_by_key(|rival| (rival.stays, rival.term, core::cmp::Reverse(rival.node)))
     }
 
-    /// Two actives meet: the lower term gives way at once.
-    pub(super) fn meet_rival(&mut self, node: NodeId, theirs: Term, out: &mut Effects) {
+    /// Two actives meet: the lower term gives way at once, unless the other does already.
+    pub(super) fn meet_rival(&mut self, rival: Rival, out: &mut Effects) {
+        let Rival { stays, term: theirs, node } = rival;
         let ours = self.memory.held_term();
-        let yields = match theirs.cmp(&ours) {
+        let later = match theirs.cmp(&ours) {
             core::cmp::Ordering::Greater => true,
             core::cmp::Ordering::Less => false,
             core::cmp::Ordering::Equal => node < self.settings.local,
         };
+        let yields = stays && later;
+        self.holding.claims.rival = !yields;
         if !yields && !self.may_tell_claim() {
             return;
         }

@@ -57,6 +57,7 @@ impl Node {
             self.stand_back(Cause::OtherFirst(first), out);
             return;
         }
+        self.drop_needless_ladders(out);
         match self.judge_lost() {
             Lost::Pending => return,
             Lost::Serving(node) => {
@@ -71,11 +72,16 @@ impl Node {
 
     /// Whether this node could become active now.
     pub(super) fn is_eligible(&self) -> bool {
-        let peer_mask = self.peers.iter().map(Peer::good_nics).fold(0, |mask, nics| mask | nics);
-        self.path.is_good_against(peer_mask)
+        self.is_path_good()
             && !self.stopping
             && !self.is_purging()
             && !self.holding.is_resting(self.now)
+    }
+
+    /// Whether this node's own service path is as good as any peer's was.
+    pub(super) fn is_path_good(&self) -> bool {
+        let peer_mask = self.peers.iter().map(Peer::good_nics).fold(0, |mask, nics| mask | nics);
+        self.path.is_good_against(peer_mask)
     }
 
     /// What keeps this node from becoming active, if it holds nothing and follows nobody.
@@ -95,9 +101,13 @@ impl Node {
         }
     }
 
-    /// Whether a peer's own addresses were seen to answer lately.
-    pub(super) fn sees_answers(&self, peer: &Peer) -> bool {
-        self.look.is_some_and(|look| look.verdict(self.now, peer.answered_at) == Verdict::Answers)
+    /// What the service networks say of a peer; pending while nobody looks.
+    pub(super) fn look_verdict(&self, peer: &Peer) -> Verdict {
+        match (self.settings.vips, self.look) {
+            (0, _) => Verdict::Silent,
+            (_, Some(look)) => look.verdict(self.now, peer.answered_at),
+            (_, None) => Verdict::Pending,
+        }
     }
 
     /// The proof that a peer's own words are, if they are one.
@@ -144,6 +154,20 @@ impl Node {
     fn drop_ladders(&mut self, out: &mut Effects) {
         for peer in &mut self.peers {
             if let Some(mut ladder) = peer.ladder.take() {
+                ladder.cancel(out);
+            }
+        }
+    }
+
+    /// Who is heard again, or proven by its own late word, is not fenced on: with three nodes the
+    /// ladder of another may still be climbed.
+    fn drop_needless_ladders(&mut self, out: &mut Effects) {
+        for index in 0..self.peers.len() {
+            let Some(peer) = self.peers.get(index) else { continue };
+            if peer.presence == Presence::Lost && !self.is_proven(peer) {
+                continue;
+            }
+            if let Some(mut ladder) = self.peers.get_mut(index).and_then(|p| p.ladder.take()) {
                 ladder.cancel(out);
             }
         }
@@ -211,10 +235,8 @@ impl Node {
 
     fn judge_lost_peer(&mut self, index: usize) -> Lost {
         let (now, grace) = (self.now, self.settings.isolated_grace);
-        let verdict = match (self.settings.vips, self.look, self.peers.get(index)) {
-            (0, _, _) => Verdict::Silent,
-            (_, Some(look), Some(peer)) => look.verdict(now, peer.answered_at),
-            (_, None, _) | (_, _, None) => Verdict::Pending,
+        let Some(verdict) = self.peers.get(index).map(|peer| self.look_verdict(peer)) else {
+            return Lost::Nobody;
         };
         let Some(peer) = self.peers.get_mut(index) else { return Lost::Nobody };
         let node = peer.node();
@@ -326,7 +348,8 @@ impl Node {
     /// grace anew, and the service goes on.
     fn freeze(&mut self, index: usize, out: &mut Effects) {
         let (now, grace) = (self.now, self.settings.isolated_grace);
-        let answers = self.peers.get(index).is_some_and(|peer| self.sees_answers(peer));
+        let peer = self.peers.get(index);
+        let answers = peer.is_some_and(|peer| self.look_verdict(peer) == Verdict::Answers);
         let Some(peer) = self.peers.get_mut(index) else { return };
         let node = peer.node();
         if answers {
@@ -448,8 +471,10 @@ impl Node {
                 ops: &mut self.ops,
                 out,
             };
-            if let Some(device) = ladder.answer(&mut ground, op, reading) {
-                self.devices.note_fence(device, reading, now);
+            if let Some((device, tells)) = ladder.answer(&mut ground, op, reading) {
+                if tells {
+                    self.devices.note_fence(device, reading, now);
+                }
                 return true;
             }
         }

@@ -26,6 +26,8 @@ pub(super) struct Device {
     timeout: Duration,
     /// What it last said, and when.
     pub(super) last: Option<(Result<Power, FenceFault>, Instant)>,
+    /// Since when it reads off, reading for reading.
+    off_since: Option<Instant>,
     check: Option<OpId>,
     check_at: Instant,
     distrusted: bool,
@@ -50,6 +52,7 @@ impl Devices {
                     level: u8::try_from(index + 1).unwrap_or(u8::MAX),
                     timeout: level.timeout,
                     last: None,
+                    off_since: None,
                     check: None,
                     check_at: now,
                     distrusted: false,
@@ -83,7 +86,7 @@ impl Devices {
             return;
         }
         if let Some(device) = self.list.iter_mut().find(|device| device.id == id) {
-            device.last = Some((reading, now));
+            device.note(reading, now);
         }
     }
 
@@ -93,6 +96,17 @@ impl Devices {
 }
 
 impl Device {
+    fn note(&mut self, reading: Result<Power, FenceFault>, now: Instant) {
+        self.last = Some((reading, now));
+        match reading {
+            Ok(Power::Off) => {
+                self.off_since.get_or_insert(now);
+            }
+            Ok(Power::On) => self.off_since = None,
+            Ok(Power::Unknown) | Err(_) => {}
+        }
+    }
+
     /// Whether a failover that needs it would freeze, as far as is known.
     pub(super) fn is_failing(&self) -> bool {
         let bad = match self.last {
@@ -112,13 +126,16 @@ impl Node {
             let Some(peer) = self.peers.iter().find(|peer| peer.node() == device.node) else {
                 continue;
             };
-            if let (Some((Ok(Power::Off), at)), Some(heard_at)) = (device.last, peer.heard_at())
-                && heard_at > at + CONTRADICTION_MARGIN
+            if let (Some(off_since), Some(received_at)) = (device.off_since, peer.received_at())
+                && received_at > off_since + CONTRADICTION_MARGIN
             {
                 // Heard in another life, it was simply switched on again since.
-                let same_life = peer.heard_since().is_some_and(|since| since <= at);
+                let same_life = peer.heard_since().is_some_and(|since| since <= off_since);
                 device.distrusted |= same_life;
-                device.last = if same_life { device.last } else { None };
+                if !same_life {
+                    device.off_since = None;
+                    device.last = device.last.filter(|(reading, _)| *reading != Ok(Power::Off));
+                }
             }
             let due = device.check.is_none() && now >= device.check_at;
             if !due {
@@ -163,7 +180,7 @@ impl Node {
         device.check = None;
         device.check_at = now + interval;
         let news = device.last.map(|(last, _)| last) != Some(reading);
-        device.last = Some((reading, now));
+        device.note(reading, now);
         if reading == Ok(Power::On) {
             device.distrusted = false;
         }

@@ -82,7 +82,7 @@ pub enum Effect {
     },
     /// Something that people and programs want to know.
     Report(Event),
-    /// All is given up and said: end the process.
+    /// All is given up and said: end the process. The last effect of its step.
     Exit,
 }
 
@@ -106,6 +106,9 @@ pub enum Denial {
     NotNeeded,
     /// The peer's addresses answer on a service network. To be forced.
     Answers,
+    /// Whether they answer is not known: it is too early, or this node's own service path is bad.
+    /// To be forced.
+    NotLooked,
     /// A fence device of the peer last read on. To be forced.
     ReadsOn(DeviceId),
 }

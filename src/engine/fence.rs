@@ -172,24 +172,25 @@ impl Ladder {
         }
     }
 
-    /// Takes a device's answer in; the device, if it was one of this ladder's.
+    /// Takes a device's answer in; the device, if it was one of this ladder's, and whether the
+    /// answer tells more of the device than that it took a command.
     pub(super) fn answer(
         &mut self,
         ground: &mut Ground<'_>,
         op: OpId,
         reading: Result<Power, FenceFault>,
-    ) -> Option<DeviceId> {
+    ) -> Option<(DeviceId, bool)> {
         let Stage::Level { tries, deadline, .. } = &mut self.stage else { return None };
         let left = deadline.since(ground.now);
         for attempt in tries {
             match attempt.step {
                 Step::Commanding { op: ours } if ours == op => {
                     attempt.note_command(ground, reading, left);
-                    return Some(attempt.device);
+                    return Some((attempt.device, reading != Ok(Power::Unknown)));
                 }
                 Step::Reading { op: ours } if ours == op => {
                     attempt.note_reading(ground, reading);
-                    return Some(attempt.device);
+                    return Some((attempt.device, true));
                 }
                 Step::Commanding { .. }
                 | Step::Reading { .. }

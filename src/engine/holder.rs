@@ -235,13 +235,14 @@ impl Node {
         match self.role.get() {
             Role::Acquiring(_) | Role::Active { .. } => self.release(Cause::Stop, out),
             Role::Releasing(_) => {}
-            Role::Joining { purge: Purge::Running { .. } } => {}
+            // Leftovers that cannot be removed make a goodbye false: it is tried until it is done.
+            Role::Joining { purge: Purge::Running { .. } | Purge::Resting { .. } } => {}
             Role::Joining { .. }
             | Role::Standby
             | Role::Isolated
             | Role::Fencing
             | Role::Frozen => self.say_goodbye(out),
-            Role::Stopped { .. } => self.end_when_heard(out),
+            Role::Stopped { .. } => self.end_when_heard(),
         }
     }
 
@@ -257,12 +258,12 @@ impl Node {
         let until = self.now + self.deadtime_max() * GOODBYE_DEADTIMES;
         let role = Role::Stopped { since: self.now, until, ended: false };
         self.change_role(role, Cause::Stop, out);
-        self.end_when_heard(out);
+        self.end_when_heard();
     }
 
     /// Ends once every peer that is heard has acknowledged a heartbeat from after the goodbye, or
     /// when waiting for it has taken long enough.
-    fn end_when_heard(&mut self, out: &mut Effects) {
+    fn end_when_heard(&mut self) {
         let now = self.now;
         let Role::Stopped { since, until, ended } = self.role.get() else { return };
         let (since, over) = (*since, now >= *until);
@@ -273,12 +274,18 @@ impl Node {
             peer.said
                 .is_some_and(|said| said.state == PeerState::Stopped || acknowledges(&said, since))
         });
-        if over || heard {
-            if let Role::Stopped { ended, .. } = self.role.get_mut() {
-                *ended = true;
-            }
-            // The last word goes out before the end, whatever was acknowledged.
-            self.speak(out);
+        if let Role::Stopped { ended, .. } = self.role.get_mut() {
+            *ended = over || heard;
+        }
+    }
+
+    /// Ends the process, behind everything else that this step asks for: the last word and the
+    /// last write go out, whatever was acknowledged.
+    pub(super) fn exit_if_ended(&mut self, out: &mut Effects) {
+        if let Role::Stopped { ended: true, .. } = self.role.get()
+            && !self.exited
+        {
+            self.exited = true;
             out.push(Effect::Exit);
         }
     }

@@ -133,8 +133,12 @@ impl Link {
     }
 
     /// Own lateness is not the peer's silence: what was heard ages as if the stall had not been.
-    /// After a stall as long as the deadtime, the silence is counted anew from `now`.
+    /// After a stall as long as the deadtime, the silence is counted anew from `now`. What was down
+    /// before stays down.
     pub(super) fn forgive(&mut self, late_by: Duration, now: Instant) {
+        if self.state == LinkState::Down {
+            return;
+        }
         if let Some(heard_at) = self.heard_at.as_mut() {
             let forgiven =
                 if late_by >= self.settings.deadtime { now } else { *heard_at + late_by };
@@ -152,7 +156,8 @@ impl Link {
         self.heard_at.map(|at| at + self.settings.warntime)
     }
 
-    /// Judges the link at `now`; `started` is when the listening began. The new state if it changed.
+    /// Judges the link at `now`; `started` is when the listening began. The new state, if it is
+    /// another one.
     pub(super) fn judge(&mut self, now: Instant, started: Instant) -> Option<LinkState> {
         let state = match (self.dead_at(), self.late_at()) {
             (Some(dead_at), _) if now >= dead_at => LinkState::Down,

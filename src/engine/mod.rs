@@ -1,9 +1,9 @@
 //! The deciding part: events and time go in, effects come out.
 //!
 //! The contract: [`Node::step`] with one [`Input`] and the time, then drain all [`Effects`], then
-//! the next input; [`Node::next_deadline`] says when an [`Input::Tick`] is wanted. An effect with an
-//! operation number gets exactly one answer. There is no clock, socket, file, thread, randomness or
-//! log call in here, so that the same code runs in the daemon, in the simulator and in a replay.
+//! the next input; [`Node::next_deadline`] says when an [`Input::Tick`] is wanted. An effect with
+//! an operation number gets exactly one answer. There is no clock, socket, file, thread,
+//! randomness or log call in here, so that the same code runs in the daemon and in a test's world.
 //!
 //! ```text
 //!             Input + now                      ┌ peer  link  freshness   who is heard, and how

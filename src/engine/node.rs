@@ -48,6 +48,8 @@ pub struct Node {
     pub(super) released: bool,
     /// Whether the end was asked for.
     pub(super) stopping: bool,
+    /// Whether [`Effect::Exit`] was given.
+    pub(super) exited: bool,
     pub(super) path: Path,
     pub(super) look: Option<Look>,
     pub(super) memory: Memory,
@@ -90,6 +92,7 @@ impl Node {
             bid: None,
             released: false,
             stopping: false,
+            exited: false,
             path: Path::new(settings.nics),
             look: None,
             memory: Memory::new(Record::default()),
@@ -135,6 +138,7 @@ impl Node {
         self.memory.write(self.now, &mut self.ops, out);
         self.report_health(out);
         self.speak(out);
+        self.exit_if_ended(out);
     }
 
     /// When [`Input::Tick`] is wanted next. Never at or before the time of the last tick.
@@ -151,7 +155,9 @@ impl Node {
             let ladder = peer.ladder.as_ref().and_then(super::fence::Ladder::next_deadline);
             note(ladder.filter(|at| *at > self.now));
             if self.role.get().state() == PeerState::Isolated {
-                note(peer.grace_until);
+                // One that is over was judged already; that other peers matter more is no reason
+                // to ask again and again.
+                note(peer.grace_until.filter(|at| *at > self.now));
             }
         }
         note(self.look.map(|look| look.next_deadline()));
@@ -212,13 +218,15 @@ impl Node {
         }
         self.initdead_until =
             (self.initdead_until + late_by).min(self.now + self.settings.initdead);
-        self.look = None;
         for peer in &mut self.peers {
             peer.forgive(late_by, self.now);
         }
+        // Answers that came meanwhile are drained before anything is judged: a short stall spoils
+        // no look.
         if late_by < deadtime {
             return;
         }
+        self.look = None;
         self.bid = None;
         for index in 0..self.peers.len() {
             self.void_proof(index, out);
@@ -303,8 +311,11 @@ impl Node {
             let incarnation = heartbeat.incarnation;
             out.push(Effect::Report(Event::PeerHeard { node, incarnation, life }));
         }
-        if before.is_none_or(|(state, _)| state != heartbeat.state) {
-            let (state, term) = (heartbeat.state, heartbeat.term);
+        // An older heartbeat that comes late is not what the peer says now.
+        let told = self.peers.get(index).and_then(|peer| peer.last_role);
+        if let Some((state, term)) = told
+            && before.is_none_or(|(before, _)| before != state)
+        {
             out.push(Effect::Report(Event::PeerRole { node, state, term }));
         }
         let contradicted = self

@@ -3,6 +3,7 @@
 use super::effect::{Answer, Denial, Effect, Effects};
 use super::event::{Event, ProofKind};
 use super::input::RequestId;
+use super::look::Verdict;
 use super::node::Node;
 use super::proof::Proof;
 use crate::types::{NodeId, Power};
@@ -50,8 +51,10 @@ impl Node {
         if force {
             return Ok(Confirmation { node });
         }
-        if self.sees_answers(peer) {
-            return Err(Denial::Answers);
+        match self.look_verdict(peer) {
+            Verdict::Answers => return Err(Denial::Answers),
+            Verdict::Silent if self.is_path_good() => {}
+            Verdict::Silent | Verdict::Pending => return Err(Denial::NotLooked),
         }
         let devices = peer.settings.levels.iter().flat_map(|level| &level.devices);
         for device in devices {

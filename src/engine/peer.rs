@@ -160,6 +160,12 @@ impl Peer {
         self.links.iter().filter_map(Link::heard_at).max()
     }
 
+    /// When this life of it was last truly heard: unlike [`Peer::heard_at`], own stalls are not
+    /// taken off.
+    pub(super) fn received_at(&self) -> Option<Instant> {
+        self.links.iter().filter_map(Link::echo).map(|echo| echo.at).max()
+    }
+
     /// Takes in an authentic heartbeat that says it is from this peer.
     pub(super) fn hear(
         &mut self,

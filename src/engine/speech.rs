@@ -101,9 +101,11 @@ impl Node {
         let echo = peer.links.get(link)?.echo().filter(|_| introduction.is_none());
         let answering = introduction.unwrap_or_else(|| accepted(peer));
         let told = self.told(peer);
-        let (ask, grant) = match introduction {
-            Some(_) => (Term::NONE, Term::NONE),
-            None => (told.ask, told.granted),
+        // An incarnation that is not believed yet gets no word that it could take over on: its
+        // predecessor's words are still believed here, and both could be acted on at once.
+        let (ask, grant, flags) = match introduction {
+            Some(_) => (Term::NONE, Term::NONE, Flags { released: false, ..told.flags }),
+            None => (told.ask, told.granted, told.flags),
         };
         Some(Heartbeat {
             from: self.settings.local,
@@ -117,7 +119,7 @@ impl Node {
             held_term: self.memory.held_term(),
             ask,
             grant,
-            flags: told.flags,
+            flags,
             echo_incarnation: answering.incarnation,
             echo_session: answering.session,
             session: peer.session,

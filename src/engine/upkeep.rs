@@ -54,17 +54,19 @@ impl Node {
         if !holding {
             return;
         }
-        if let Some((node, theirs)) = self.heard_rival() {
-            self.meet_rival(node, theirs, out);
+        if let Some(rival) = self.heard_rival() {
+            self.meet_rival(rival, out);
             return;
         }
+        let rival_gone = core::mem::take(&mut self.holding.claims.rival);
         let Role::Active { doubt_until, .. } = self.role.get() else { return };
         let all_said = self.peers.iter().all(|peer| peer.said.is_some());
         match doubt_until {
             Some(_) if all_said => self.end_doubt(out),
             Some(_) => {}
-            // A cut may have healed: no client may stay with a stale entry.
-            None if life.is_some() => out.push(Effect::Announce),
+            // A cut has healed, or another holder has given way: no client may stay with a stale
+            // entry.
+            None if life.is_some() || rival_gone => out.push(Effect::Announce),
             None => {}
         }
     }

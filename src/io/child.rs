@@ -1,10 +1,10 @@
 //! One child process, bounded in time and output, that the loop never waits for.
 //!
 //! It gets bytes on its standard input and nothing else of ours: no arguments but those given, a
-//! fixed environment, `/` as its directory, a process group of its own. What it prints is kept up to
-//! [`OUTPUT_KEPT_MAX`] bytes and drained beyond. Its end, or its deadline, or too much output, gives
-//! exactly one [`Report`]; after it nothing of its group is left running. It knows nothing of what
-//! the program is for.
+//! fixed environment, `/` as its directory, a process group of its own. What it prints is kept up
+//! to [`OUTPUT_KEPT_MAX`] bytes and drained beyond. Its end, or its deadline, or too much output,
+//! gives exactly one [`Report`]; after it nothing of its group is left running. It knows nothing
+//! of what the program is for.
 //!
 //! ```text
 //! Running ──exit seen──────────────────────────────► Gone   (report: how it ended)

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::lab::Node;
 use crate::lab::clock::Stamp;
 use crate::lab::plan::{Cabling, LabConfig, service_mac};
-use crate::lab::Node;
 use crate::pair::{self, Pair, tell};
 
 /// For how long it is watched that nothing happens: several deadtimes.
@@ -88,7 +88,10 @@ fn a_standby_that_hears_nobody_spares_an_active_that_answers_until_its_grace_is_
     let status = pair.wait("B says that it is isolated", || {
         let status = pair.lab.status(Node::B)?;
         let nodes = status["nodes"].as_array()?.clone();
-        nodes.iter().any(|node| node["local"] == true && node["state"] == "isolated").then_some(status)
+        nodes
+            .iter()
+            .any(|node| node["local"] == true && node["state"] == "isolated")
+            .then_some(status)
     });
     assert_eq!(status["health"], "degraded");
     // A serves on, and knows that nobody would take over.
@@ -294,7 +297,8 @@ fn a_standby_that_lost_all_its_carriers_fences_nobody() {
 #[test]
 fn a_standby_that_went_deaf_with_its_carriers_up_fences_nobody() {
     let Some(pair) = Pair::dark(pair::config()) else { return };
-    let ping = format!("[nics.eth0]\nping = [\"{CLIENT}\"]\nping-interval = \"100ms\"\nping-count = 2");
+    let ping =
+        format!("[nics.eth0]\nping = [\"{CLIENT}\"]\nping-interval = \"100ms\"\nping-count = 2");
     for node in Node::BOTH {
         let toml = pair.lab.config().to_toml().replace("[nics.eth0]", &ping);
         pair.lab.write_configuration(node, &toml);

@@ -21,7 +21,7 @@ pub(super) fn check(raw: &RawRuntime, findings: &mut Findings) -> Runtime {
     };
     let runtime_dir = path(&raw.runtime_dir, PathBuf::from("/run/tandem"));
     let state_dir = path(&raw.state_dir, PathBuf::from("/var/lib/tandem"));
-    let control_socket = path(&raw.control_socket, runtime_dir.join("control"));
+    let control_socket = path(&raw.control_socket, runtime_dir.join("control.sock"));
     let is_volatile = |path: &Path| VOLATILE.iter().any(|root| path.starts_with(root));
     if is_volatile(&state_dir) {
         let place = raw.state_dir.as_ref().map_or(&raw.place, |at| &at.place);

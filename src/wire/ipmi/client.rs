@@ -8,7 +8,7 @@
 //! Idle ───► Opening ─► Proving ─► Confirming ─► Asking(privilege, order) ───┬──► Closing ─► Idle
 //!              ▲  │        │           │           │                         │
 //!              └──┴────────┴───────────┴───────────┘ unanswered, session lost│
-//!                 any of them: deadline, refusal, cancel ────────────────────┘ (Idle if no session)
+//!                 any of them: deadline, refusal, cancel ────────────────────┘ (or Idle)
 //! ```
 //!
 //! The outcome is there before the session is closed: closing costs no time that anybody waits for.

@@ -7,7 +7,7 @@
 //! +--------+--------+--------+--------+--------+--------+----------+----------+---------+--------
 //! | ver 06 | 00     | seq ff | cls 07 | fmt 06 | E A typ| sess. id | sequence | length  | payload
 //! +--------+--------+--------+--------+--------+--------+----------+----------+---------+--------
-//!  RMCP (§13.1.3)                      session header (§13.6); E encrypted, A signed; little-endian
+//!  RMCP (§13.1.3)                      session header (§13.6); E encrypted, A signed; LE
 //!
 //!  if signed, behind the payload: pad ff … | pad length | next header 07 | code
 //! ```

@@ -1,0 +1,263 @@
+//! The frozen state: why it is had, each way out of it, and the operator's word.
+
+use tandem::engine::event::FrozenCause;
+use tandem::engine::{Answer, Denial};
+use tandem::types::{DeviceId, FenceFault, PeerState};
+
+use crate::machine::{Mode, Taking};
+use crate::world::{INITDEAD, Plan, World, ms};
+
+fn is_active(machine: usize) -> impl Fn(&World) -> bool {
+    move |world| world.is(machine, PeerState::Active)
+}
+
+fn frozen_by(mode: Mode) -> World {
+    let mut world = World::pair();
+    world.set_modes(0, mode);
+    world.machines[0].autostart = false;
+    world.power_off(0);
+    if mode == Mode::StaysOn {
+        // The host is there, and silent.
+        world.machines[0].powered = true;
+    }
+    let took = world.run_until(ms(1000), |w| w.is(1, PeerState::Frozen));
+    assert!(took.is_some(), "{}", world.story());
+    world
+}
+
+#[test]
+fn each_cause_of_being_frozen_is_told_apart() {
+    let causes = [
+        (Mode::Dead, FrozenCause::Unreachable, "does not answer and the host is silent"),
+        (
+            Mode::Refuses(FenceFault::Credentials),
+            FrozenCause::Refuses(FenceFault::Credentials),
+            "refuses the user or the password",
+        ),
+        (Mode::StaysOn, FrozenCause::StaysOn, "accepted the command, but the power stays on"),
+        (Mode::Unclear, FrozenCause::Unclear, "answers, but not with on or off"),
+        (Mode::Hangs, FrozenCause::Failed(FenceFault::Timeout), "gave no verdict in time"),
+    ];
+    for (mode, cause, text) in causes {
+        let world = frozen_by(mode);
+        world.expect_told(1, text);
+        world.expect_told(1, "tandem confirm-off a");
+        assert_eq!(world.node(1).snapshot().peers[0].frozen_cause, Some(cause));
+        assert!(world.holders().is_empty());
+    }
+}
+
+#[test]
+fn a_user_without_privilege_freezes_on_a_host_that_is_on() {
+    for fault in [FenceFault::Privilege, FenceFault::Refused] {
+        let mut world = World::pair();
+        world.set_modes(0, Mode::Refuses(fault));
+        world.crash(0);
+        world.machines[0].kernel.clear();
+        world.run(ms(500));
+        assert!(world.is(1, PeerState::Frozen), "{}", world.story());
+        assert_eq!(
+            world.node(1).snapshot().peers[0].frozen_cause,
+            Some(FrozenCause::Refuses(fault))
+        );
+    }
+}
+
+/// The command is refused because the power is off already; the reading says so.
+#[test]
+fn already_off_is_success() {
+    let mut world = World::pair();
+    world.devices[0].refuses_when_off = true;
+    world.power_off(0);
+    assert!(world.run_until(ms(100), is_active(1)).is_some(), "{}", world.story());
+    world.expect_told(1, "its power reads off");
+}
+
+#[test]
+fn without_a_device_it_freezes_and_says_that_none_is_configured() {
+    let mut world = World::settled(Plan { levels: vec![], ..Plan::default() });
+    world.power_off(0);
+    world.run(ms(10_000));
+    assert!(world.is(1, PeerState::Frozen));
+    world.expect_told(1, "no fence device is configured");
+    assert_eq!(world.told_times(1, "frozen: no proof"), 1);
+    assert_eq!(world.confirm_off(1, 0, false), Answer::Accepted);
+    assert!(world.run_until(ms(10), is_active(1)).is_some());
+    world.expect_told(1, "confirmed: an operator says that a is off");
+    world.expect_told(1, "an operator confirmed the peer off");
+}
+
+#[test]
+fn it_leaves_frozen_when_the_peer_is_heard_when_the_bmc_answers_and_on_confirm_off() {
+    for way in 0..3 {
+        let mut world = frozen_by(Mode::Dead);
+        world.run(ms(3000));
+        match way {
+            0 => {
+                world.machines[0].autostart = true;
+                world.power_on(0);
+                let one = |w: &World| !w.holders().is_empty();
+                assert!(world.run_until(ms(600), one).is_some(), "{}", world.story());
+                world.expect_told(1, "frozen -> standby");
+            }
+            1 => {
+                world.set_modes(0, Mode::Works);
+                assert!(world.run_until(ms(5100), is_active(1)).is_some());
+                world.expect_told(1, "its power reads off");
+            }
+            _ => {
+                assert_eq!(world.confirm_off(1, 0, false), Answer::Accepted);
+                assert!(world.run_until(ms(10), is_active(1)).is_some());
+            }
+        }
+        world.run(ms(3000));
+        assert_eq!(world.holders().len(), 1);
+    }
+}
+
+/// The ladder of a frozen pair is climbed for ever, with a bounded pause.
+#[test]
+fn a_frozen_pair_tries_again_every_few_seconds_for_ever() {
+    let mut world = frozen_by(Mode::Dead);
+    world.run(ms(60_000));
+    for _ in 0..5 {
+        let orders = world.devices[0].orders;
+        world.run(ms(60_000));
+        let more = world.devices[0].orders - orders;
+        assert!((11..=13).contains(&more), "{more} in a minute");
+    }
+    assert_eq!(world.told_times(1, "frozen: no proof"), 1);
+    assert!(world.events.len() < 60, "{}", world.story());
+}
+
+/// While frozen, the other is seen to serve after all.
+#[test]
+fn frozen_becomes_isolated_when_the_vips_answer_again() {
+    let mut world = World::settled(Plan { grace: ms(2000), ..Plan::default() });
+    world.set_modes(0, Mode::Dead);
+    world.parted.insert((0, 1));
+    world.cut_all(0, 1, true);
+    world.run(ms(1000));
+    assert!(world.is(1, PeerState::Frozen));
+    world.parted.clear();
+    assert!(world.run_until(ms(300), |w| w.is(1, PeerState::Isolated)).is_some());
+    world.run(ms(10_000));
+    assert_eq!(world.holders(), [0]);
+    world.cut_all(0, 1, false);
+    world.run(ms(100));
+    assert!(world.is(1, PeerState::Standby) && world.is(0, PeerState::Active));
+}
+
+// The operator's word, refused.
+
+#[test]
+fn confirm_off_is_refused_for_who_is_no_peer() {
+    let mut world = frozen_by(Mode::Dead);
+    assert_eq!(world.confirm_off(1, 1, true), Answer::Denied(Denial::NotAPeer));
+    assert_eq!(world.confirm_off(1, 6, true), Answer::Denied(Denial::NotAPeer));
+}
+
+#[test]
+fn confirm_off_is_refused_while_the_peer_is_heard_force_or_not() {
+    let mut world = World::pair();
+    for force in [false, true] {
+        assert_eq!(world.confirm_off(1, 0, force), Answer::Denied(Denial::Heard));
+    }
+}
+
+#[test]
+fn confirm_off_is_refused_by_a_holder_and_where_a_proof_is_there() {
+    let mut world = World::pair();
+    world.power_off(1);
+    world.run(ms(200));
+    assert_eq!(world.confirm_off(0, 1, true), Answer::Denied(Denial::NotNeeded));
+
+    // A goodbye is a proof already; what is missing is the ability to take over.
+    let mut world = World::pair();
+    world.machines[1].taking = Taking::FailsHalfWay;
+    world.stop(0);
+    world.run(ms(300));
+    assert_eq!(world.confirm_off(1, 0, true), Answer::Denied(Denial::NotNeeded));
+}
+
+#[test]
+fn confirm_off_is_refused_while_the_vips_answer_unless_forced() {
+    let mut world = World::settled(Plan { grace: ms(60_000), ..Plan::default() });
+    world.cut_all(0, 1, true);
+    world.run(ms(1000));
+    assert!(world.is(1, PeerState::Isolated));
+    assert_eq!(world.confirm_off(1, 0, false), Answer::Denied(Denial::Answers));
+    assert_eq!(world.holders(), [0]);
+    // The operator insists, and is wrong.
+    world.excused = true;
+    assert_eq!(world.confirm_off(1, 0, true), Answer::Accepted);
+    world.run(ms(50));
+    world.expect_told(1, "overruling evidence to the contrary");
+    // Seen on the service networks, the newer claim makes the older holder give way.
+    assert_eq!(world.holders(), [1]);
+}
+
+#[test]
+fn confirm_off_is_refused_while_a_device_reads_on_unless_forced() {
+    let mut world = frozen_by(Mode::StaysOn);
+    let denial = Denial::ReadsOn(DeviceId(0));
+    assert_eq!(world.confirm_off(1, 0, false), Answer::Denied(denial));
+    assert_eq!(world.confirm_off(1, 0, true), Answer::Accepted);
+    assert!(world.run_until(ms(10), is_active(1)).is_some());
+}
+
+/// A device that said on long ago and is dead now says nothing against it.
+#[test]
+fn confirm_off_is_not_refused_for_a_reading_from_before_the_loss() {
+    let mut world = frozen_by(Mode::Dead);
+    assert_eq!(world.confirm_off(1, 0, false), Answer::Accepted);
+}
+
+/// At the start nobody has looked yet: the word would come before the evidence.
+#[test]
+fn confirm_off_is_refused_before_anybody_could_look() {
+    let mut world = World::pair();
+    world.cut_all(0, 1, true);
+    world.crash(1);
+    world.start_daemon(1);
+    world.run(ms(20));
+    assert_eq!(world.confirm_off(1, 0, false), Answer::Denied(Denial::NotLooked));
+    world.run(INITDEAD + ms(100));
+    assert!(world.is(1, PeerState::Isolated));
+    assert_eq!(world.confirm_off(1, 0, false), Answer::Denied(Denial::Answers));
+    assert_eq!(world.holders(), [0]);
+}
+
+/// A deaf node does not see anybody answer.
+#[test]
+fn confirm_off_is_refused_by_a_node_that_is_deaf() {
+    let mut world = World::pair();
+    world.set_modes(0, Mode::Dead);
+    world.set_carrier(1, 0, false);
+    world.set_carrier(1, 1, false);
+    world.cut_all(0, 1, true);
+    world.run(ms(5000));
+    assert_eq!(world.confirm_off(1, 0, false), Answer::Denied(Denial::NotLooked));
+    world.set_carrier(1, 0, true);
+    world.set_carrier(1, 1, true);
+    world.run(ms(2000));
+    assert_eq!(world.holders(), [0]);
+}
+
+/// What was confirmed is void when the node is heard before the word was used.
+#[test]
+fn a_confirmed_word_is_void_when_the_peer_is_heard() {
+    let mut world = frozen_by(Mode::Dead);
+    world.set_carrier(1, 0, false);
+    assert_eq!(world.confirm_off(1, 0, true), Answer::Accepted);
+    world.run(ms(50));
+    assert_eq!(world.confirm_off(1, 0, true), Answer::Denied(Denial::NotNeeded));
+    world.machines[0].carrier = vec![false, false];
+    world.machines[0].autostart = true;
+    world.power_on(0);
+    world.run(ms(410));
+    world.expect_told(1, "proof void: a was proven (an operator confirmed it)");
+    world.run(ms(50));
+    assert!(world.is(1, PeerState::Active), "`a` is worse off, and grants it");
+    world.expect_told(1, "standby -> acquiring term=2: granted by the peer");
+}

@@ -1,0 +1,309 @@
+//! The fault table, rows 17 to 32. Node `a` is machine 0 and active, `b` is machine 1 and standby.
+
+use tandem::engine::Input;
+use tandem::types::{PeerState, VipId};
+
+use crate::machine::{Disk, Mode, Taking};
+use crate::rows::detection;
+use crate::world::{DEADTIME, KEEPALIVE, Plan, World, ms};
+
+fn is_active(machine: usize) -> impl Fn(&World) -> bool {
+    move |world| world.is(machine, PeerState::Active)
+}
+
+fn failed_over() -> World {
+    let mut world = World::pair();
+    world.power_off(0);
+    world.run(ms(500));
+    assert!(world.is(1, PeerState::Active));
+    world
+}
+
+/// Row 17.
+#[test]
+fn a_fenced_node_that_comes_back_is_standby_and_takes_nothing_back() {
+    let mut world = failed_over();
+    world.forget();
+    world.power_on(0);
+    world.run(ms(5000));
+    assert!(world.is(0, PeerState::Standby) && world.is(1, PeerState::Active));
+    world.expect_told(0, "b holds the resources");
+    world.expect_untold(1, "role ");
+    assert_eq!(world.cuts_of(1), 0);
+}
+
+/// Row 18.
+#[test]
+fn a_standby_that_was_suspended_does_not_blame_the_active() {
+    for late in [35, 61, 500, 20_000] {
+        let mut world = World::pair();
+        world.forget();
+        world.pause(1);
+        world.run(ms(late));
+        world.resume(1);
+        world.run(ms(1000));
+        assert!(world.is(0, PeerState::Active) && world.is(1, PeerState::Standby));
+        assert_eq!(world.cuts_of(0), 0);
+        world.expect_told(1, "stalled: this daemon woke");
+        world.expect_untold(1, "a lost");
+        world.expect_untold(1, "link link0");
+    }
+}
+
+/// Row 18: the active died meanwhile.
+#[test]
+fn after_a_stall_the_silence_is_counted_anew() {
+    let mut world = World::pair();
+    world.pause(1);
+    world.run(ms(100));
+    world.power_off(0);
+    world.run(ms(400));
+    world.forget();
+    world.resume(1);
+    assert!(world.run_until(DEADTIME - ms(1), |w| w.told(1, "a lost")).is_none());
+    assert!(world.run_until(detection(), is_active(1)).is_some(), "{}", world.story());
+}
+
+/// Rows 18 and 27.
+#[test]
+fn an_active_that_was_suspended_questions_itself_and_then_announces() {
+    let mut world = World::settled(Plan { grace: ms(60_000), ..Plan::default() });
+    world.pause(0);
+    world.run(ms(3000));
+    let announced = world.announced;
+    world.cut_all(0, 1, true);
+    // What was under way or queued of the peer is heard; nothing of it is an answer to this life.
+    world.machines[0].daemon.as_mut().unwrap().inbox.clear();
+    world.resume(0);
+    assert_eq!(world.announced, announced, "nothing is touched at once");
+    world.machines[0].kernel.remove(&0);
+    world.give(0, Input::VipGone { vip: VipId(0) });
+    assert!(!world.machines[0].kernel.contains(&0), "not even a repair");
+    world.run(ms(50));
+    assert_eq!(world.announced, announced);
+    world.run(ms(20));
+    assert!(world.announced > announced, "after a deadtime of its own silence it goes on");
+    assert!(world.machines[0].kernel.contains(&0), "the repair is made up for");
+    assert_eq!(world.holders(), [0]);
+}
+
+/// Row 19: clocks that have nothing to do with each other.
+#[test]
+fn the_distance_of_the_clocks_decides_nothing() {
+    for lead in [0, 1, 1_000_000_000_000_000] {
+        let mut world = World::new(Plan::default());
+        world.machines[1].clock_lead = lead;
+        world.start_daemon(0);
+        world.start_daemon(1);
+        world.run(ms(400));
+        assert!(world.is(0, PeerState::Active) && world.is(1, PeerState::Standby));
+        world.power_off(0);
+        assert!(world.run_until(detection() + ms(8), is_active(1)).is_some());
+        let view = world.node(1).snapshot();
+        let rtt = view.peers[0].links[0].rtt.unwrap();
+        assert!(rtt <= KEEPALIVE, "{rtt:?}");
+    }
+}
+
+/// Row 19: a step of the clock that came in late changes nothing.
+#[test]
+fn time_that_goes_back_is_held() {
+    let mut world = World::pair();
+    world.forget();
+    let back = world.now;
+    world.run(ms(500));
+    let mut effects = tandem::engine::Effects::new();
+    let node = &mut world.machines[1].daemon.as_mut().unwrap().node;
+    node.step(back, Input::Tick, &mut effects);
+    assert!(effects.is_empty(), "{effects:?}");
+    assert!(node.next_deadline().unwrap() > world.now);
+}
+
+/// Row 21.
+#[test]
+fn a_disk_that_fails_or_hangs_delays_a_takeover_by_a_second_at_most() {
+    for disk in [Disk::Fails, Disk::Hangs] {
+        let mut world = World::new(Plan::default());
+        world.machines[0].disk = disk;
+        world.machines[1].disk = disk;
+        world.start_daemon(0);
+        world.start_daemon(1);
+        world.run(ms(2500));
+        assert!(world.is(0, PeerState::Active), "{}", world.story());
+        world.expect_told(0, "degraded: the state directory cannot be written");
+        world.power_off(0);
+        let took = world.run_until(ms(2000), is_active(1));
+        assert!(took.is_some_and(|t| t <= detection() + ms(1010)), "{took:?}");
+    }
+}
+
+/// Row 21: the disk works again.
+#[test]
+fn a_disk_that_works_again_is_no_longer_degraded() {
+    let mut world = World::new(Plan::default());
+    world.machines[0].disk = Disk::Fails;
+    world.start_daemon(0);
+    world.start_daemon(1);
+    world.run(ms(2500));
+    world.machines[0].disk = Disk::Works;
+    world.run(ms(15_000));
+    world.expect_told(0, "no longer degraded: the state directory cannot be written");
+    assert_eq!(world.machines[0].record.held_term.0, 1);
+}
+
+/// A daemon without a mark cannot adopt: it removes what it finds, and then asks.
+#[test]
+fn without_a_mark_a_restarted_daemon_purges_and_asks() {
+    let mut world = World::new(Plan::default());
+    world.machines[0].mark_fails = true;
+    world.start_daemon(0);
+    world.start_daemon(1);
+    world.run(ms(400));
+    assert!(world.is(0, PeerState::Active));
+    world.expect_told(0, "degraded: the runtime directory cannot be written");
+    world.crash(0);
+    world.run(ms(20));
+    world.forget();
+    world.start_daemon(0);
+    assert_eq!(world.holders(), [0]);
+    let one = |w: &World| w.is(0, PeerState::Active) || w.is(1, PeerState::Active);
+    assert!(world.run_until(ms(1000), one).is_some(), "{}", world.story());
+    assert_eq!(world.cuts_of(0) + world.cuts_of(1), 0);
+}
+
+/// Row 22.
+#[test]
+fn configurations_that_differ_are_degraded_on_both() {
+    let world = World::settled(Plan { config_digests: vec![7, 8], ..Plan::default() });
+    world.expect_told(0, "degraded: the configuration of b differs from ours");
+    world.expect_told(1, "degraded: the configuration of a differs from ours");
+}
+
+/// Row 23.
+#[test]
+fn a_direct_cable_that_dies_with_the_active_is_as_its_power_loss() {
+    let mut world = World::settled(Plan { links: 1, ..Plan::default() });
+    world.power_off(0);
+    assert!(world.run_until(detection() + ms(8), is_active(1)).is_some());
+}
+
+/// Row 26.
+#[test]
+fn a_vip_that_somebody_removes_is_put_back_at_once() {
+    let mut world = World::pair();
+    world.forget();
+    world.machines[0].kernel.remove(&1);
+    world.give(0, Input::VipGone { vip: VipId(1) });
+    world.run(ms(1));
+    assert!(world.machines[0].kernel.contains(&1));
+    world.expect_told(0, "vip vip1 was removed by somebody else");
+    world.expect_told(0, "vip vip1 is back");
+    world.give(1, Input::VipGone { vip: VipId(1) });
+    world.run(ms(1));
+    assert_eq!(world.holders(), [0], "a standby puts nothing back");
+}
+
+/// Row 28.
+#[test]
+fn a_check_that_hangs_is_degraded_and_never_delays_a_fence() {
+    let mut world = World::pair();
+    world.devices[0].mode = Mode::Hangs;
+    world.forget();
+    let told = world.run_until(ms(1500), |w| w.told(1, "degraded: fence device device0"));
+    assert!(told.is_some(), "{}", world.story());
+    // The next check is under way when the active dies; then the device works.
+    let orders = world.devices[0].orders;
+    assert!(world.run_until(ms(1500), |w| w.devices[0].orders > orders).is_some());
+    world.power_off(0);
+    world.devices[0].mode = Mode::Works;
+    let took = world.run_until(ms(500), is_active(1));
+    assert!(took.is_some_and(|t| t <= detection() + ms(7)), "{took:?}");
+}
+
+/// Row 29: it reads off while its host goes on speaking.
+#[test]
+fn a_device_that_reads_off_while_its_host_speaks_is_no_proof() {
+    let mut world = World::pair();
+    world.devices[0].mode = Mode::ReadsOff;
+    world.run(ms(4000));
+    world.expect_told(1, "degraded: fence device device0");
+    world.forget();
+    world.cut_all(0, 1, true);
+    world.parted.insert((0, 1));
+    world.run(ms(3000));
+    assert_eq!(world.holders(), [0], "{}", world.story());
+    assert!(world.is(1, PeerState::Frozen));
+}
+
+/// Row 30: on failover, with nobody else to take over.
+#[test]
+fn a_takeover_that_fails_half_way_is_rolled_back_and_tried_again_later() {
+    let mut world = World::pair();
+    world.machines[1].taking = Taking::FailsHalfWay;
+    world.forget();
+    world.power_off(0);
+    world.run(ms(200));
+    world.expect_told(1, "acquire failed: no such device nic1");
+    assert!(world.holders().is_empty(), "rolled back");
+    assert!(world.is(1, PeerState::Standby));
+    world.run(ms(10_000));
+    let tries = world.told_times(1, "acquire failed");
+    assert!((3..=5).contains(&tries), "backed off: {tries}\n{}", world.story());
+    world.machines[1].taking = Taking::Works;
+    assert!(world.run_until(ms(17_000), is_active(1)).is_some(), "{}", world.story());
+}
+
+/// Row 30: the peer takes over instead, on the word of the one that failed.
+#[test]
+fn when_a_takeover_fails_half_way_the_peer_takes_over() {
+    let mut world = World::new(Plan::default());
+    world.machines[0].taking = Taking::FailsHalfWay;
+    world.start_daemon(0);
+    world.start_daemon(1);
+    assert!(world.run_until(ms(400), is_active(1)).is_some(), "{}", world.story());
+    world.expect_told(0, "acquire failed");
+    world.run(ms(3000));
+    assert!(world.is(1, PeerState::Active) && world.is(0, PeerState::Standby));
+    assert_eq!(world.cuts_of(0) + world.cuts_of(1), 0);
+}
+
+/// Row 31.
+#[test]
+fn a_fenced_node_that_boots_into_the_same_cut_fences_nobody() {
+    let mut world = World::pair();
+    world.cut_all(0, 1, true);
+    world.run(ms(1000));
+    assert!(world.is(1, PeerState::Active));
+    world.forget();
+    world.power_on(0);
+    world.run(ms(30_000));
+    assert!(world.is(0, PeerState::Isolated), "{}", world.story());
+    assert!(world.is(1, PeerState::Active));
+    assert_eq!(world.cuts_of(1), 0);
+    world.expect_told(0, "b is not heard, but its VIPs answer");
+    world.cut_all(0, 1, false);
+    world.run(ms(50));
+    assert!(world.is(0, PeerState::Standby) && world.is(1, PeerState::Active));
+}
+
+/// Row 32.
+#[test]
+fn a_standby_that_is_deaf_on_its_service_nics_fences_nobody() {
+    for nics in [vec![0, 1], vec![1]] {
+        let mut world = World::pair();
+        world.forget();
+        for nic in nics {
+            world.set_carrier(1, nic, false);
+        }
+        world.cut_all(0, 1, true);
+        world.run(ms(5000));
+        assert!(world.is(0, PeerState::Active));
+        assert!(world.is(1, PeerState::Standby));
+        assert_eq!(world.cuts_of(0), 0);
+        world.expect_told(1, "degraded: a service NIC of this node has no carrier");
+        world.forget();
+        world.set_carrier(1, 0, true);
+        world.set_carrier(1, 1, true);
+        assert!(world.run_until(ms(1000), is_active(1)).is_some(), "{}", world.story());
+    }
+}
