@@ -97,9 +97,7 @@ impl Sources<'_> {
         let degraded = !self.view.degraded.is_empty();
         match self.view.state {
             _ if frozen => Health::Frozen,
-            PeerState::Active if peer_active || self.claims().next().is_some() => {
-                Health::Collision
-            }
+            PeerState::Active if peer_active || self.claims().next().is_some() => Health::Collision,
             PeerState::Active => {
                 if degraded {
                     Health::Degraded
@@ -138,9 +136,8 @@ impl Sources<'_> {
             | PeerState::Releasing
             | PeerState::Stopped => ANSWER_SHOWN,
         };
-        let is_recent = move |claim: &&SeenClaim| {
-            claim.at >= from && self.now.since(claim.at) < shown
-        };
+        let is_recent =
+            move |claim: &&SeenClaim| claim.at >= from && self.now.since(claim.at) < shown;
         self.claims.iter().filter(is_recent)
     }
 

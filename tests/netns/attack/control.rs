@@ -33,7 +33,9 @@ fn bad_callers_of_the_control_socket_cost_themselves_and_nobody_else() {
     let begun = Stamp::now();
     let incarnation = pair.status(Node::A)["nodes"][0]["incarnation"].clone();
 
-    for garbage in [&b"\x00\xff\xfe rubbish\n"[..], b"{}\n", b"[[[[[[[[\n", b"{\"status\":1}\n", b"\n"] {
+    for garbage in
+        [&b"\x00\xff\xfe rubbish\n"[..], b"{}\n", b"[[[[[[[[\n", b"{\"status\":1}\n", b"\n"]
+    {
         let mut stream = connect(&pair, Node::A);
         stream.write_all(garbage).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();

@@ -11,7 +11,8 @@ fn damaged_state_files_are_told_once_and_prove_nothing() {
     let Some(pair) = Pair::running(config()) else { return };
     let begun = Stamp::now();
     pair.lab.run(Node::A, &["sh", "-c", "head -c 700 /dev/urandom >/run/tandem/mark"]);
-    pair.lab.run(Node::A, &["sh", "-c", "printf 'tandem-record 1\\nterm=9' >/var/lib/tandem/record"]);
+    pair.lab
+        .run(Node::A, &["sh", "-c", "printf 'tandem-record 1\\nterm=9' >/var/lib/tandem/record"]);
     pair.lab.kill_daemon(Node::A);
     pair.wait_log(Node::A, "joining -> acquiring term=2: granted by the peer", begun);
     pair.wait_whole(Node::A);

@@ -135,7 +135,10 @@ fn a_flood_of_forged_heartbeats_is_counted_and_changes_nothing() {
     let mut recorded = Vec::new();
     pair.wait("heartbeats of both are recorded", || {
         recorded.extend(tap.take());
-        Node::BOTH.iter().all(|n| recorded.iter().filter(|t| t.from == *n).count() > 5).then_some(())
+        Node::BOTH
+            .iter()
+            .all(|n| recorded.iter().filter(|t| t.from == *n).count() > 5)
+            .then_some(())
     });
     let intruder = Intruder::plug(&pair.lab, "hb0");
     let before = Node::BOTH.map(|node| identities(&pair, node));
@@ -148,7 +151,9 @@ fn a_flood_of_forged_heartbeats_is_counted_and_changes_nothing() {
             (counted.values().sum::<u64>() >= sent * 95 / 100).then_some(counted)
         });
         println!("{node}: of {sent} forgeries refused: {counted:?}");
-        for reason in ["wrong-length", "too-long", "not-a-heartbeat", "other-version", "other-cluster"] {
+        for reason in
+            ["wrong-length", "too-long", "not-a-heartbeat", "other-version", "other-cluster"]
+        {
             assert!(counted.contains_key(reason), "{reason}: {counted:?}");
         }
         for reason in ["wrong-key", "stranger", "not-for-us", "other-link"] {

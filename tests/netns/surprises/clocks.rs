@@ -35,10 +35,9 @@ fn a_standby_that_stood_still_longer_than_deadtime_fences_nobody() {
 /// and every client is told again where the VIP is.
 #[test]
 fn a_holder_that_stood_still_shorter_than_the_grace_goes_on_serving() {
-    let Some(pair) = Pair::running(LabConfig {
-        isolated_grace: Duration::from_secs(10),
-        ..config()
-    }) else {
+    let Some(pair) =
+        Pair::running(LabConfig { isolated_grace: Duration::from_secs(10), ..config() })
+    else {
         return;
     };
     let begun = pair.lab.signal_daemon(Node::A, Signal::SIGSTOP);
