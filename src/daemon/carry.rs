@@ -176,7 +176,12 @@ impl Shell {
         let view = self.node.snapshot();
         let refused_by_link = self.codec.refused_by_link();
         let by_engine = view.refused.iter().map(|(reason, count)| (reason.word(), *count));
-        let refused = self.codec.refused_by_reason().chain(by_engine).collect();
+        let by_socket = [
+            ("too-long", self.links.iter().map(|link| link.counters().too_long).sum()),
+            ("unknown-address", self.links.iter().map(|link| link.counters().strangers).sum()),
+        ];
+        let refused = by_socket.into_iter().chain(self.codec.refused_by_reason()).chain(by_engine);
+        let refused = refused.collect();
         let sources = Sources {
             now: self.now,
             started: self.started,

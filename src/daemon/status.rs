@@ -338,7 +338,10 @@ impl Sources<'_> {
                 sent: counters.sent,
                 send_errors: counters.send_errors,
                 received: view.heard_count,
-                refused: self.refused_by_link.get(view.id.index()).copied().unwrap_or(0),
+                refused: self
+                    .refused_by_link
+                    .get(view.id.index())
+                    .map_or(0, |refused| refused + counters.too_long + counters.strangers),
                 late: view.late_count,
             },
         }

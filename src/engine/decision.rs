@@ -436,11 +436,16 @@ impl Node {
             if said.ask == Term::NONE || said.ask == peer.granted || !peer.is_heard() {
                 continue;
             }
-            let answers_us = said.echo_incarnation == self.settings.incarnation;
-            if !answers_us || !self.may_grant(peer, said.ask) {
+            if said.echo_incarnation != self.settings.incarnation {
                 continue;
             }
-            self.grant(index, said.ask, out);
+            if self.may_grant(peer, said.ask) {
+                self.grant(index, said.ask, out);
+            } else if self.is_passive() && said.ask <= self.promised {
+                // Promised to another already, it can never be granted: by our higher term the
+                // asker learns that it must ask for a later one.
+                self.term = self.term.max(self.promised.next());
+            }
         }
     }
 

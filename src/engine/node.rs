@@ -267,7 +267,11 @@ impl Node {
         match peer.hear(heartbeat, at, now, us) {
             Hearing::Refused(reason) => self.refuse(heartbeat, link, reason, out),
             Hearing::Introduced => {
-                if self.peers.get(index).is_some_and(Peer::was_heard) {
+                // The first word of a peer that was never heard is how every life begins.
+                let known = self.peers.get(index).is_some_and(|peer| {
+                    peer.was_heard() || peer.has_introduced(heartbeat.incarnation)
+                });
+                if known {
                     self.count_refusal(Refusal::Unproven);
                 }
                 self.answer_introduction(index, heartbeat, out);

@@ -130,6 +130,11 @@ impl Peer {
         self.identity.is_some()
     }
 
+    /// Whether that incarnation's word was the last one that it could not be believed by.
+    pub(super) fn has_introduced(&self, incarnation: Incarnation) -> bool {
+        self.introduced.is_some_and(|(introduced, _)| introduced == incarnation)
+    }
+
     /// Which of its service NICs it last said are good; all, if it never said.
     pub(super) fn good_nics(&self) -> u8 {
         self.said.map_or(u8::MAX, |said| said.good_nics)

@@ -302,12 +302,14 @@ fn a_standby_that_is_deaf_on_its_service_nics_fences_nobody() {
         assert_eq!(world.cuts_of(0), 0);
         world.expect_told(1, "degraded: a service NIC of this node has no carrier");
         world.forget();
+        // What it did not hear while it was deaf is no silence: it looks anew.
         world.set_carrier(1, 0, true);
         world.set_carrier(1, 1, true);
-        // Nobody answered while it was deaf, and that says nothing of `a`.
-        world.run(ms(100));
+        world.run(ms(400));
         assert!(world.is(1, PeerState::Isolated), "{}", world.story());
         assert_eq!(world.cuts_of(0), 0);
+        assert!(world.run_until(ms(1000), is_active(1)).is_some(), "{}", world.story());
+        world.expect_told(1, "a has been unheard for isolated-grace");
     }
 }
 

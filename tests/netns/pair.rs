@@ -26,6 +26,10 @@ const POLL_PAUSE: Duration = Duration::from_millis(15);
 const SEATS: usize = 2;
 /// How often the client pings every VIP.
 const PING_INTERVAL: Duration = Duration::from_millis(1);
+/// How often the observer asks for every VIP.
+const ASK_INTERVAL: Duration = Duration::from_millis(2);
+/// With more VIPs than this both take turns that are longer in proportion.
+const CROWD_MIN: usize = 6;
 
 /// A lab with a client and an observer.
 pub struct Pair {
@@ -62,8 +66,11 @@ impl Pair {
         }
         let seat = take_seat();
         let lab = Lab::build(config);
-        let client = lab.client(PING_INTERVAL);
-        let observer = lab.observer();
+        // With hundreds of VIPs the spectators must not be the load.
+        let crowd = u32::try_from(lab.config().vips().len().div_ceil(CROWD_MIN)).unwrap();
+        let client = lab.client(PING_INTERVAL * crowd);
+        let watcher = lab.client_namespace().replace("-c", "-o");
+        let observer = Observer::start(&watcher, lab.config().vips(), ASK_INTERVAL * crowd);
         Some(Self { client, observer, lab, begun: Stamp::now(), _seat: seat })
     }
 
