@@ -313,8 +313,8 @@ fn a_standby_that_is_deaf_on_its_service_nics_fences_nobody() {
     }
 }
 
-/// Row 32: carriers are back, but the switch lets nothing pass yet: silence is still no sign, for as
-/// long as a network may take to come up.
+/// Row 32: carriers are back, but the switch lets nothing pass yet: silence is still no sign, for
+/// as long as a network may take to come up.
 #[test]
 fn a_standby_whose_carriers_have_just_returned_gives_the_network_its_time() {
     let mut world = World::pair();

@@ -86,8 +86,8 @@ fn a_daemon_that_died_for_good_is_fenced_after_the_grace() {
     pair.end();
 }
 
-/// Rows 6 and 27: the one that hung goes on while its power-off is on its way, and its BMC is slow to
-/// do what it has acknowledged. Whoever ends up serving, there never are two.
+/// Rows 6 and 27: the one that hung goes on while its power-off is on its way, and its BMC is slow
+/// to do what it has acknowledged. Whoever ends up serving, there never are two.
 #[test]
 fn a_daemon_that_continues_under_the_fence_never_makes_two_holders() {
     let Some(pair) = Pair::running(pair::config()) else { return };
