@@ -123,9 +123,11 @@ impl Node {
 
     /// Until when silence on the service networks proves nothing, because a service NIC of this
     /// node has only just recovered: what was asked while it was deaf was heard by nobody, and its
-    /// switch port may still pass nothing. As at start, `initdead` is what a network may take.
+    /// switch port may still pass nothing. As at start, `initdead` is what a network may take; then
+    /// as many rounds as ever must go unanswered.
     fn settling_until(&self) -> Option<Instant> {
-        let until = self.path.recovered_at()? + self.settings.initdead;
+        let rounds = self.look.map_or(Duration::ZERO, |look| look.window());
+        let until = self.path.recovered_at()? + self.settings.initdead + rounds;
         (self.now < until).then_some(until)
     }
 
