@@ -274,10 +274,10 @@ impl Node {
             peer.said
                 .is_some_and(|said| said.state == PeerState::Stopped || acknowledges(&said, since))
         });
-        if over || heard {
-            if let Role::Stopped { ended, .. } = self.role.get_mut() {
-                *ended = true;
-            }
+        if (over || heard)
+            && let Role::Stopped { ended, .. } = self.role.get_mut()
+        {
+            *ended = true;
         }
     }
 
