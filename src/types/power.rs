@@ -55,7 +55,7 @@ impl fmt::Display for FenceFault {
             Self::Garbled => "answers are not understood",
             Self::Timeout => "no verdict in time",
             Self::AgentFailed => "the agent failed",
-            Self::Cancelled => "given up",
+            Self::Cancelled => "given up; it may yet be carried out",
         })
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! `TANDEM_SEED=17` replays one seed, `TANDEM_SEEDS=100000` tries more of them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tandem::types::{FenceFault, PeerState};
 
@@ -14,7 +14,7 @@ use crate::world::{Noise, Plan, World, ms};
 
 const SEEDS: u64 = 3000;
 /// The test ends in time on a slow machine, with fewer seeds.
-const TIME_MAX: Duration = Duration::from_secs(20);
+const TIME_MAX: Duration = Duration::from_secs(12);
 /// Until one holds again after everything is well: a frozen ladder's longest rest, a failed
 /// takeover's longest rest, and a boot.
 const HEALING_MAX: Duration = ms(70_000);
@@ -30,7 +30,8 @@ fn random_worlds_are_safe_and_heal() {
         return;
     }
     let seeds = variable("TANDEM_SEEDS").unwrap_or(SEEDS);
-    let began = Instant::now();
+    #[allow(clippy::disallowed_methods, reason = "bounds the test, and decides nothing in it")]
+    let began = std::time::Instant::now();
     let mut done = 0;
     for seed in 0..seeds {
         if began.elapsed() > TIME_MAX && variable("TANDEM_SEEDS").is_none() {

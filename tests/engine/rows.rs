@@ -185,6 +185,29 @@ fn adoption_needs_nobody_to_be_heard() {
     assert_eq!(world.holders(), [0]);
 }
 
+/// A mark that outlives a boot, as on a `/run` that is no tmpfs, is no right to adopt.
+#[test]
+fn nothing_is_adopted_in_another_boot() {
+    let mut world = World::pair();
+    let mark = world.machines[0].mark;
+    assert!(mark.is_some_and(|mark| mark.holding));
+    world.machines[0].autostart = false;
+    world.power_off(0);
+    world.run(ms(500));
+    assert!(world.is(1, PeerState::Active));
+    world.power_on(0);
+    world.machines[0].mark = mark;
+    world.forget();
+    world.cut_all(0, 1, true);
+    world.start_daemon(0);
+    world.run(ms(5000));
+    assert_eq!(world.holders(), [1], "{}", world.story());
+    world.expect_untold(0, "joining -> acquiring");
+    world.cut_all(0, 1, false);
+    world.run(ms(100));
+    assert!(world.is(0, PeerState::Standby));
+}
+
 /// Row 6, dead and stopped.
 #[test]
 fn a_daemon_that_is_gone_for_good_is_fenced_after_the_grace() {

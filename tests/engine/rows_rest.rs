@@ -64,6 +64,39 @@ fn after_a_stall_the_silence_is_counted_anew() {
     assert!(world.run_until(detection(), is_active(1)).is_some(), "{}", world.story());
 }
 
+/// Row 18: own lateness does not lift what was down before it.
+#[test]
+fn a_stall_does_not_make_a_dead_link_alive() {
+    let mut world = World::pair();
+    world.set_cut(1, 0, 1, true);
+    world.run(ms(200));
+    world.forget();
+    for late in [40, 100, 2000] {
+        world.pause(1);
+        world.run(ms(late));
+        world.resume(1);
+        world.run(ms(200));
+    }
+    world.expect_told(1, "stalled");
+    world.expect_untold(1, "link link1");
+    assert_eq!(world.cuts_of(0), 0);
+}
+
+/// Row 18: own lateness does not count as the word of a host that is off by then.
+#[test]
+fn a_stall_does_not_make_a_good_device_a_liar() {
+    let mut world = World::pair();
+    let orders = world.devices[0].orders;
+    world.run_until(ms(1500), |w| w.devices[0].orders > orders).unwrap();
+    world.power_off(0);
+    world.run(ms(5));
+    world.expect_told(1, "fence device device0: power off");
+    world.pause(1);
+    world.run(ms(1500));
+    world.resume(1);
+    assert!(world.run_until(detection() + ms(8), is_active(1)).is_some(), "{}", world.story());
+}
+
 /// Rows 18 and 27.
 #[test]
 fn an_active_that_was_suspended_questions_itself_and_then_announces() {

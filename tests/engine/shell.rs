@@ -148,6 +148,9 @@ impl World {
             heartbeat.state,
             self.story()
         );
+        let granted = heartbeat.grant.0 > 0;
+        assert!(!granted || self.machines[machine].kernel.is_empty(), "a holder grants");
+        assert!(!granted || !heartbeat.state.may_hold(), "who may hold grants");
         if self.keep_sent {
             self.sent.push(heartbeat);
         }

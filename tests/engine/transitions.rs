@@ -70,6 +70,9 @@ pub fn check_told(world: &World) {
     }
 }
 
+/// What is changed in a word.
+type Change = fn(&mut Heartbeat);
+
 /// Node `b`, alone with what `a` says: `a` has released term 1 and can be spoken for.
 struct Listener {
     world: World,
@@ -118,7 +121,7 @@ impl Listener {
 #[test]
 fn a_release_is_a_proof_only_with_every_piece_of_it() {
     assert!(Listener::new().takes_over_on(|_| {}), "all pieces there");
-    let missing: [(&str, fn(&mut Heartbeat)); 8] = [
+    let missing: [(&str, Change); 8] = [
         ("not released", |word| word.flags.released = false),
         ("it asks for a term itself", |word| word.ask = Term(9)),
         ("an older term than the newest", |word| word.held_term = Term(0)),

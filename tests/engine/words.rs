@@ -151,7 +151,6 @@ fn a_release_of_an_older_term_is_no_proof() {
     world.machines[1].mark = None;
     world.start_daemon(1);
     world.run(ms(50));
-    let mut word = word;
     word.echo_incarnation = world.node(1).snapshot().incarnation;
     word.echo_session.0 = 0;
     hear(&mut world, 1, word);
