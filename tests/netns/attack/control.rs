@@ -12,7 +12,7 @@ use crate::pair::{Pair, config};
 /// Connects to the control socket of a node's daemon.
 fn connect(pair: &Pair, node: Node) -> UnixStream {
     let pid = pair.lab.machine(node).daemon_pid().unwrap();
-    let stream = UnixStream::connect(format!("/proc/{pid}/root/run/tandem/control")).unwrap();
+    let stream = UnixStream::connect(format!("/proc/{pid}/root/run/tandem/control.sock")).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
     stream
