@@ -423,7 +423,8 @@ impl World {
     pub fn is_booting(&self, machine: usize) -> bool {
         let now = self.machines[machine].boots;
         self.queue.values().any(|happening| {
-            matches!(happening, Happening::Boot { machine: m, boots } if *m == machine && *boots == now)
+            let boots_now = |m: usize, boots: u32| m == machine && boots == now;
+            matches!(happening, Happening::Boot { machine, boots } if boots_now(*machine, *boots))
         })
     }
 
