@@ -111,6 +111,8 @@ impl Shell {
         let program = std::env::current_exe()
             .map_err(|error| Failure::io("find this program's own file", error))?;
         let settings = plan.engine_settings(life.boot, life.incarnation, macs(&network));
+        // Asking the kernel may have taken its time: that is no stall of the loop.
+        let now = clock::now();
         let mut shell = Self {
             node: Node::new(settings, now),
             effects: Effects::new(),
@@ -138,26 +140,38 @@ impl Shell {
             poll,
             _life: life,
         };
-        shell.begin();
+        shell.begin()?;
         Ok(shell)
     }
 
     /// What an earlier life left, and how the NICs are: the engine's first inputs.
-    fn begin(&mut self) {
+    fn begin(&mut self) -> Result<(), Failure> {
         let name = self.plan.names.node(self.plan.local);
         log::info!(
             "tandem {} starts as node {name} of {}",
             env!("CARGO_PKG_VERSION"),
             self.plan.cluster
         );
+        let mark = match self.files.read_mark() {
+            Ok(mark) => mark,
+            Err(damage) => {
+                log::warn!("the mark of an earlier life {damage}: nothing is adopted");
+                // It must not be read by a later daemon, after this one promised something.
+                self.files.remove_mark().map_err(|error| {
+                    Failure::io("remove the mark of an earlier life", error)
+                })?;
+                None
+            }
+        };
         let remembered = Remembered {
-            mark: or_nothing("mark", self.files.read_mark()),
+            mark,
             record: or_nothing("record", self.files.read_record()).unwrap_or_default(),
             leftovers: !self.network.leftovers().is_empty(),
         };
         self.reopen_links();
         self.feed(Input::Start(remembered));
         self.take_occurrences();
+        Ok(())
     }
 
     /// Runs until the engine has ended.
@@ -240,6 +254,7 @@ impl Shell {
 
     /// One turn: every source in order, then time.
     fn turn(&mut self, mut incoming: Vec<Incoming>) {
+        let began = self.now;
         self.reopen_links();
         let drained = self.drain_links();
         self.network.turn(self.now);
@@ -255,7 +270,9 @@ impl Shell {
             self.answer(request);
         }
         self.flooded_turns = if drained { 0 } else { self.flooded_turns.saturating_add(1) };
-        let may_judge = drained || self.flooded_turns > FLOODED_TURNS_MAX;
+        // Where this turn has taken its time, the links may have more by now: the next turn drains
+        // them, measures how late it is, and judges then.
+        let may_judge = self.now == began && (drained || self.flooded_turns > FLOODED_TURNS_MAX);
         if may_judge && self.node.next_deadline().is_some_and(|at| at <= self.now) {
             self.feed(Input::Tick);
         }
@@ -332,8 +349,10 @@ impl Shell {
 
     pub(super) fn take_occurrences(&mut self) {
         while let Some(occurrence) = self.network.next_occurrence() {
-            // What the kernel was asked for has taken its time, and that is told.
-            self.now = clock::now();
+            if let Occurrence::Done { .. } = occurrence {
+                // What the kernel was asked for has taken its time, and that is told.
+                self.now = clock::now();
+            }
             if let Occurrence::Claim { vip, mac } = occurrence {
                 self.claims.retain(|claim| claim.vip != vip);
                 self.claims.push(SeenClaim { vip, mac, at: self.now });

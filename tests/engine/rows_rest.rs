@@ -423,13 +423,3 @@ fn a_stall_does_not_forget_which_nics_were_bad_at_the_peer() {
     world.resume(1);
     assert!(world.run_until(ms(2000), is_active(1)).is_some(), "{}", world.story());
 }
-
-/// Row 21: a full runtime directory does not keep a released node from saying so.
-#[test]
-fn a_release_is_told_although_the_mark_cannot_be_written() {
-    let mut world = World::pair();
-    world.forget();
-    world.machines[0].mark_fails = true;
-    world.stop(0);
-    assert!(world.run_until(ms(5000), is_active(1)).is_some(), "{}", world.story());
-}
