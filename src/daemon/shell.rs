@@ -28,7 +28,7 @@ use super::record::RecordWriter;
 use super::status::SeenClaim;
 use super::{Failure, Life, or_nothing};
 use crate::config::{Plan, Transport};
-use crate::engine::settings::Remembered;
+use crate::engine::settings::{Record, Remembered};
 use crate::engine::{Effects, Input, Node, RequestId};
 use crate::io::control::{ConnectionId, ControlConfig, ControlServer, Incoming};
 use crate::io::fence::FencePool;
@@ -38,7 +38,7 @@ use crate::io::udp::{Drained, UdpChange, UdpLink};
 use crate::sys::clock;
 use crate::sys::timer::DeadlineTimer;
 use crate::types::heartbeat::{LINKS_MAX, NICS_MAX};
-use crate::types::{Instant, LinkId, Mac, NicId};
+use crate::types::{Instant, LinkId, Mac, NicId, OpId};
 use crate::wire::control::EventLevel;
 
 /// The most inputs that wait for the engine at a time: one turn's share of every source. Further
@@ -84,6 +84,8 @@ pub(super) struct Shell {
     pub(super) last_request: u64,
     pub(super) files: StateFiles,
     pub(super) records: RecordWriter,
+    /// Records to be written once nothing else waits.
+    pub(super) stores: VecDeque<(OpId, Record)>,
     pub(super) journal: Journal,
     pub(super) claims: Vec<SeenClaim>,
     pub(super) over: bool,
@@ -132,6 +134,7 @@ impl Shell {
             asked: VecDeque::new(),
             last_request: 0,
             files: life.files.clone(),
+            stores: VecDeque::new(),
             records: RecordWriter::new(program, life.files.record_path(), RECORD),
             journal: Journal::new(plan.names.clone()),
             claims: Vec::new(),
@@ -157,9 +160,9 @@ impl Shell {
             Err(damage) => {
                 log::warn!("the mark of an earlier life {damage}: nothing is adopted");
                 // It must not be read by a later daemon, after this one promised something.
-                self.files.remove_mark().map_err(|error| {
-                    Failure::io("remove the mark of an earlier life", error)
-                })?;
+                self.files
+                    .remove_mark()
+                    .map_err(|error| Failure::io("remove the mark of an earlier life", error))?;
                 None
             }
         };
@@ -192,6 +195,7 @@ impl Shell {
             }
             self.turn(incoming);
         }
+        self.write_records();
         Ok(())
     }
 
@@ -199,7 +203,7 @@ impl Shell {
         let engine = self.node.next_deadline();
         let others = self.next_deadline_of_hands();
         let wake_at = [engine, others].into_iter().flatten().min();
-        let must_turn = self.links_waiting != 0 || !self.inbox.is_empty();
+        let must_turn = self.links_waiting != 0 || !self.stores.is_empty();
         // Only the engine's own deadlines measure how late the loop is.
         self.watch.sleep_until(engine.filter(|_| !must_turn));
         let timeout = if must_turn || wake_at.is_some_and(|at| at <= self.now) {
@@ -262,6 +266,7 @@ impl Shell {
         self.fences.expire(self.poll.registry(), self.now);
         self.take_readings();
         self.records.expire(self.poll.registry(), self.now);
+        self.write_records();
         while let Some((op, outcome)) = self.records.take_done() {
             self.feed(Input::Done { op, outcome });
         }
@@ -292,6 +297,12 @@ impl Shell {
             while let Some(effect) = self.effects.take_next() {
                 self.carry(effect);
             }
+        }
+    }
+
+    fn write_records(&mut self) {
+        while let Some((op, record)) = self.stores.pop_front() {
+            self.records.write(self.poll.registry(), self.now, op, &record);
         }
     }
 

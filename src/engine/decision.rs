@@ -11,7 +11,7 @@ use super::look::{Look, Verdict};
 use super::node::Node;
 use super::peer::{Peer, Presence};
 use super::proof::{Proof, Proofs};
-use super::role::{Purge, Role};
+use super::role::{Purge, Releasing, Role};
 use super::snapshot::Waiting;
 use crate::types::{FenceFault, Instant, NodeId, OpId, PeerState, Power, Term};
 use core::time::Duration;
@@ -87,6 +87,9 @@ impl Node {
 
     /// What keeps this node from becoming active, if it holds nothing and follows nobody.
     pub(super) fn waiting(&self) -> Option<Waiting> {
+        if let Role::Releasing(Releasing { told: true, .. }) = self.role.get() {
+            return Some(Waiting::CannotRelease);
+        }
         if !self.is_passive() || self.heard_holder().is_some() {
             None
         } else if self.is_purging() {

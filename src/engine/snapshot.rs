@@ -64,6 +64,8 @@ pub enum Waiting {
     Resting(Instant),
     /// This heard peer goes first.
     OtherFirst(NodeId),
+    /// It cannot give up what it holds, and tries on.
+    CannotRelease,
 }
 
 /// One peer as seen from this node.
