@@ -92,11 +92,11 @@ fn run_seed(seed: u64, tell: bool) {
     };
     // Orders that fence devices were carrying out when the faults stopped may yet cut anybody's
     // power: whoever is off then is switched on again.
-    world.run(ms(3000));
+    world.run(ms(600));
     heal(&mut world);
     let took = world.run_until(HEALING_MAX, one_holds);
     assert!(took.is_some(), "seed {seed}: nobody holds:\n{}", world.story());
-    world.run(ms(3000));
+    world.run(ms(800));
     assert_eq!(world.holders().len(), 1, "seed {seed}:\n{}", world.story());
     let others = (0..world.machines.len()).filter(|m| world.machines[*m].daemon.is_some());
     let states: Vec<_> = others.map(|m| world.state(m)).collect();
