@@ -146,7 +146,7 @@ impl Sources<'_> {
         match self.view.waiting {
             Some(Waiting::Listening(_) | Waiting::Purging) => Health::Starting,
             Some(Waiting::OtherFirst(_)) | None => Health::TakingOver,
-            Some(Waiting::PathBad | Waiting::Resting(_)) => Health::NoActive,
+            Some(Waiting::PathBad | Waiting::Settling(_) | Waiting::Resting(_)) => Health::NoActive,
         }
     }
 
@@ -164,6 +164,13 @@ impl Sources<'_> {
                 "a service NIC has no carrier, or no ping target answers: it fences nobody and \
                  takes nothing over"
                     .to_owned()
+            }
+            Some(Waiting::Settling(until)) => {
+                let left = millis(until.since(self.now));
+                format!(
+                    "a service NIC has only just recovered: it looks for its peers for another \
+                     {left} ms (initdead) before it fences anybody"
+                )
             }
             Some(Waiting::Resting(until)) => {
                 let left = millis(until.since(self.now));

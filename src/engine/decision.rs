@@ -13,7 +13,7 @@ use super::peer::{Peer, Presence};
 use super::proof::{Proof, Proofs};
 use super::role::{Purge, Role};
 use super::snapshot::Waiting;
-use crate::types::{FenceFault, NodeId, OpId, PeerState, Power, Term};
+use crate::types::{FenceFault, Instant, NodeId, OpId, PeerState, Power, Term};
 use core::time::Duration;
 
 /// What the lost peers without a proof are, taken together.
@@ -96,8 +96,16 @@ impl Node {
             Some(Waiting::Resting(until))
         } else if !self.is_eligible() {
             Some(Waiting::PathBad)
+        } else if let Some(first) = self.first_of_the_heard() {
+            Some(Waiting::OtherFirst(first))
         } else {
-            self.first_of_the_heard().map(Waiting::OtherFirst)
+            let pending = |peer: &Peer| {
+                peer.presence == Presence::Lost
+                    && !self.is_proven(peer)
+                    && self.look_verdict(peer) == Verdict::Pending
+            };
+            let is_pending = self.peers.iter().any(pending);
+            self.settling_until().filter(|_| is_pending).map(Waiting::Settling)
         }
     }
 
@@ -105,9 +113,22 @@ impl Node {
     pub(super) fn look_verdict(&self, peer: &Peer) -> Verdict {
         match (self.settings.vips, self.look) {
             (0, _) => Verdict::Silent,
-            (_, Some(look)) => look.verdict(self.now, peer.answered_at),
+            (_, Some(look)) => match look.verdict(self.now, peer.answered_at) {
+                Verdict::Silent if self.settling_until().is_some() => Verdict::Pending,
+                verdict @ (Verdict::Silent | Verdict::Answers | Verdict::Pending) => verdict,
+            },
             (_, None) => Verdict::Pending,
         }
+    }
+
+    /// Until when silence on the service networks proves nothing, because a service NIC of this
+    /// node has only just recovered: what was asked while it was deaf was heard by nobody, and its
+    /// switch port may still pass nothing. As at start, `initdead` is what a network may take; then
+    /// as many rounds as ever must go unanswered.
+    fn settling_until(&self) -> Option<Instant> {
+        let rounds = self.look.map_or(Duration::ZERO, |look| look.window());
+        let until = self.path.recovered_at()? + self.settings.initdead + rounds;
+        (self.now < until).then_some(until)
     }
 
     /// The proof that a peer's own words are, if they are one.
@@ -417,11 +438,16 @@ impl Node {
             if said.ask == Term::NONE || said.ask == peer.granted || !peer.is_heard() {
                 continue;
             }
-            let answers_us = said.echo_incarnation == self.settings.incarnation;
-            if !answers_us || !self.may_grant(peer, said.ask) {
+            if said.echo_incarnation != self.settings.incarnation {
                 continue;
             }
-            self.grant(index, said.ask, out);
+            if self.may_grant(peer, said.ask) {
+                self.grant(index, said.ask, out);
+            } else if self.is_passive() && said.ask <= self.promised {
+                // Promised to another already, it can never be granted: by our higher term the
+                // asker learns that it must ask for a later one.
+                self.term = self.term.max(self.promised.next());
+            }
         }
     }
 

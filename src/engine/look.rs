@@ -57,9 +57,14 @@ impl Look {
         due
     }
 
+    /// How long an answer counts: as many rounds as must go unanswered, and the one it answered.
+    pub(super) fn window(&self) -> Duration {
+        self.pause * (ROUNDS + 1)
+    }
+
     /// The verdict on a peer that last answered at `answered_at`.
     pub(super) fn verdict(&self, now: Instant, answered_at: Option<Instant>) -> Verdict {
-        let window = self.pause * (ROUNDS + 1);
+        let window = self.window();
         let answered = answered_at.is_some_and(|at| at >= self.started && now < at + window);
         if answered {
             Verdict::Answers

@@ -116,12 +116,12 @@ impl Node {
             Input::Stalled { late_by } => self.note_stall(late_by, out),
             Input::Heard { link, at, heartbeat } => self.hear(link, at, &heartbeat, out),
             Input::Carrier { nic, up } => {
-                if let Some(good) = self.path.note_carrier(nic, up) {
+                if let Some(good) = self.path.note_carrier(nic, up, self.now) {
                     self.note_nic(nic, good, out);
                 }
             }
             Input::Reach { nic, up } => {
-                if let Some(good) = self.path.note_reach(nic, up) {
+                if let Some(good) = self.path.note_reach(nic, up, self.now) {
                     self.note_nic(nic, good, out);
                 }
             }

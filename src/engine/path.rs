@@ -2,12 +2,17 @@
 //!
 //! A NIC is good when it has carrier and, if it has ping targets, one of them answers. A deaf node
 //! must neither judge nor replace a healthy peer.
+//!
+//! A NIC that was bad and is good again has its carrier, and nothing more: a switch port may let
+//! pass nothing for a while after (spanning tree, IEEE 802.1D §17.14). So the moment is kept.
 
-use crate::types::NicId;
 use crate::types::heartbeat::NICS_MAX;
+use crate::types::{Instant, NicId};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Nic {
+    /// Whether its carrier was ever reported.
+    reported: bool,
     carrier: bool,
     unreachable: bool,
 }
@@ -17,6 +22,7 @@ struct Nic {
 pub(super) struct Path {
     nics: [Nic; NICS_MAX],
     count: usize,
+    recovered_at: Option<Instant>,
 }
 
 impl Path {
@@ -24,17 +30,30 @@ impl Path {
     pub(super) fn new(count: u8) -> Self {
         let count = usize::from(count);
         assert!(count <= NICS_MAX, "more service NICs than a heartbeat has places");
-        Self { nics: [Nic::default(); NICS_MAX], count }
+        Self { nics: [Nic::default(); NICS_MAX], count, recovered_at: None }
     }
 
     /// Takes a carrier report in; whether the NIC's being good changed by it, and to what.
-    pub(super) fn note_carrier(&mut self, nic: NicId, up: bool) -> Option<bool> {
-        self.note(nic, |nic| nic.carrier = up)
+    pub(super) fn note_carrier(&mut self, nic: NicId, up: bool, now: Instant) -> Option<bool> {
+        let was_reported = self.nics.get(nic.index()).is_some_and(|nic| nic.reported);
+        let change = self.note(nic, |nic| {
+            nic.reported = true;
+            nic.carrier = up;
+        });
+        // What was found good at the start has not recovered.
+        if change == Some(true) && was_reported {
+            self.recovered_at = Some(now);
+        }
+        change
     }
 
     /// Takes a report of the ping targets in; whether the NIC's being good changed, and to what.
-    pub(super) fn note_reach(&mut self, nic: NicId, up: bool) -> Option<bool> {
-        self.note(nic, |nic| nic.unreachable = !up)
+    pub(super) fn note_reach(&mut self, nic: NicId, up: bool, now: Instant) -> Option<bool> {
+        let change = self.note(nic, |nic| nic.unreachable = !up);
+        if change == Some(true) {
+            self.recovered_at = Some(now);
+        }
+        change
     }
 
     fn note(&mut self, nic: NicId, change: impl FnOnce(&mut Nic)) -> Option<bool> {
@@ -47,6 +66,11 @@ impl Path {
         }
         let after = self.is_nic_good(nic);
         (before != after).then_some(after)
+    }
+
+    /// When a NIC that had been bad became good, the last time; nothing if none ever did.
+    pub(super) fn recovered_at(&self) -> Option<Instant> {
+        self.recovered_at
     }
 
     /// Whether the NIC has carrier.
@@ -92,16 +116,18 @@ impl Path {
 mod tests {
     use super::*;
 
+    const NOW: Instant = Instant::ZERO;
+
     #[test]
     fn a_nic_without_carrier_or_reach_is_not_good() {
         let mut path = Path::new(2);
-        assert_eq!(path.note_carrier(NicId(0), true), Some(true));
-        assert_eq!(path.note_carrier(NicId(0), true), None);
-        assert_eq!(path.note_reach(NicId(0), false), Some(false));
-        assert_eq!(path.note_carrier(NicId(0), false), None);
-        assert_eq!(path.note_reach(NicId(0), true), None);
-        assert_eq!(path.note_carrier(NicId(0), true), Some(true));
-        assert_eq!(path.note_carrier(NicId(7), true), None, "not a configured NIC");
+        assert_eq!(path.note_carrier(NicId(0), true, NOW), Some(true));
+        assert_eq!(path.note_carrier(NicId(0), true, NOW), None);
+        assert_eq!(path.note_reach(NicId(0), false, NOW), Some(false));
+        assert_eq!(path.note_carrier(NicId(0), false, NOW), None);
+        assert_eq!(path.note_reach(NicId(0), true, NOW), None);
+        assert_eq!(path.note_carrier(NicId(0), true, NOW), Some(true));
+        assert_eq!(path.note_carrier(NicId(7), true, NOW), None, "not a configured NIC");
         assert_eq!(path.good_mask(), 0b01);
     }
 
@@ -109,10 +135,27 @@ mod tests {
     fn the_path_is_good_if_nothing_is_worse_than_at_the_peer() {
         let mut path = Path::new(2);
         assert!(!path.is_good_against(0), "deaf on all");
-        path.note_carrier(NicId(0), true);
+        path.note_carrier(NicId(0), true, NOW);
         assert!(!path.is_good_against(0xff), "the peer has both, or was never heard");
         assert!(path.is_good_against(0b01), "the second is bad there too");
-        path.note_carrier(NicId(1), true);
+        path.note_carrier(NicId(1), true, NOW);
         assert!(path.is_good_against(0xff));
+    }
+
+    #[test]
+    fn only_a_nic_that_was_bad_has_recovered() {
+        let mut path = Path::new(2);
+        let at = Instant::from_millis;
+        path.note_carrier(NicId(0), true, at(1));
+        path.note_carrier(NicId(1), false, at(1));
+        path.note_reach(NicId(0), true, at(2));
+        assert_eq!(path.recovered_at(), None, "good from the start");
+        path.note_carrier(NicId(1), true, at(3));
+        assert_eq!(path.recovered_at(), Some(at(3)));
+        path.note_carrier(NicId(1), true, at(4));
+        path.note_reach(NicId(0), false, at(5));
+        assert_eq!(path.recovered_at(), Some(at(3)), "told twice, and bad");
+        path.note_reach(NicId(0), true, at(6));
+        assert_eq!(path.recovered_at(), Some(at(6)));
     }
 }

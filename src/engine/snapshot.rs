@@ -58,6 +58,8 @@ pub enum Waiting {
     Purging,
     /// Its own service path is not good.
     PathBad,
+    /// A service NIC of it has only just recovered: until this moment silence proves nothing.
+    Settling(Instant),
     /// A takeover failed; the next one may begin at this moment.
     Resting(Instant),
     /// This heard peer goes first.

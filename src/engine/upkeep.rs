@@ -75,6 +75,10 @@ impl Node {
     pub(super) fn note_nic(&mut self, nic: NicId, good: bool, out: &mut Effects) {
         out.push(Effect::Report(Event::Nic { nic, good }));
         let active = matches!(self.role.get(), Role::Active { doubt_until: None, .. });
+        if good {
+            // What was not heard while it was bad is nobody's silence.
+            self.look = None;
+        }
         if good && active {
             out.push(Effect::Announce);
         }

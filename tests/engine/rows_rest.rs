@@ -5,7 +5,7 @@ use tandem::types::{PeerState, VipId};
 
 use crate::machine::{Disk, Mode, Taking};
 use crate::rows::detection;
-use crate::world::{DEADTIME, KEEPALIVE, Plan, World, ms};
+use crate::world::{DEADTIME, INITDEAD, KEEPALIVE, Plan, World, ms};
 
 fn is_active(machine: usize) -> impl Fn(&World) -> bool {
     move |world| world.is(machine, PeerState::Active)
@@ -302,8 +302,55 @@ fn a_standby_that_is_deaf_on_its_service_nics_fences_nobody() {
         assert_eq!(world.cuts_of(0), 0);
         world.expect_told(1, "degraded: a service NIC of this node has no carrier");
         world.forget();
+        // What it did not hear while it was deaf is no silence: it looks anew.
         world.set_carrier(1, 0, true);
         world.set_carrier(1, 1, true);
+        world.run(ms(400));
+        assert!(world.is(1, PeerState::Isolated), "{}", world.story());
+        assert_eq!(world.cuts_of(0), 0);
         assert!(world.run_until(ms(1000), is_active(1)).is_some(), "{}", world.story());
+        world.expect_told(1, "a has been unheard for isolated-grace");
     }
+}
+
+/// Row 32: carriers are back, but the switch lets nothing pass yet: silence is still no sign, for
+/// as long as a network may take to come up.
+#[test]
+fn a_standby_whose_carriers_have_just_returned_gives_the_network_its_time() {
+    let mut world = World::pair();
+    for nic in [0, 1] {
+        world.set_carrier(1, nic, false);
+    }
+    world.cut_all(0, 1, true);
+    world.run(ms(1000));
+    world.machines[1].deaf = vec![true, true];
+    world.forget();
+    for nic in [0, 1] {
+        world.set_carrier(1, nic, true);
+    }
+    world.run(INITDEAD - ms(10));
+    assert!(world.is(1, PeerState::Standby), "{}", world.story());
+    assert_eq!(world.cuts_of(0), 0, "{}", world.story());
+    world.machines[1].deaf = vec![false, false];
+    world.run(ms(100));
+    assert!(world.is(0, PeerState::Active));
+    assert!(world.is(1, PeerState::Isolated), "{}", world.story());
+    assert_eq!(world.cuts_of(0), 0);
+}
+
+/// Row 32: but it is no excuse for ever: when `a` was lost meanwhile, `b` takes over.
+#[test]
+fn a_standby_that_has_recovered_replaces_a_peer_that_stays_silent() {
+    let mut world = World::pair();
+    for nic in [0, 1] {
+        world.set_carrier(1, nic, false);
+    }
+    world.power_off(0);
+    world.run(ms(1000));
+    assert!(world.is(1, PeerState::Standby));
+    for nic in [0, 1] {
+        world.set_carrier(1, nic, true);
+    }
+    let took = world.run_until(INITDEAD + ms(100), is_active(1));
+    assert!(took.is_some_and(|took| took >= INITDEAD), "{took:?}:\n{}", world.story());
 }

@@ -416,6 +416,14 @@ impl World {
         }
     }
 
+    /// Whether a boot is under way, at the end of which the daemon is started.
+    pub fn is_booting(&self, machine: usize) -> bool {
+        let now = self.machines[machine].boots;
+        self.queue.values().any(|happening| {
+            matches!(happening, Happening::Boot { machine: m, boots } if *m == machine && *boots == now)
+        })
+    }
+
     /// SIGKILL: the kernel keeps everything, the mark stays.
     pub fn crash(&mut self, machine: usize) {
         self.machines[machine].daemon = None;

@@ -187,6 +187,35 @@ fn grants_that_cross_make_one_active() {
     }
 }
 
+/// Three nodes, two of which ask the third for the same term in the same moment.
+#[test]
+fn an_ask_for_a_term_that_another_was_granted_is_answered_with_a_higher_term() {
+    let mut world = World::new(Plan { nodes: 3, ..Plan::default() });
+    world.keep_sent = true;
+    for machine in 0..3 {
+        world.machines[machine].carrier = vec![false, false];
+        world.start_daemon(machine);
+    }
+    world.run(ms(400));
+    let to_c = |world: &World, from: usize| {
+        let said = |h: &&Heartbeat| h.from == World::node_id(from) && h.to == World::node_id(2);
+        let mut last = world.sent.iter().rev().find(said).copied().unwrap();
+        last.seq.0 += 1;
+        last.ask = Term(5);
+        last.term = Term(5);
+        last
+    };
+    for asker in [1, 0] {
+        let ask = to_c(&world, asker);
+        hear(&mut world, 2, ask);
+    }
+    world.expect_told(2, "granted: b may take over term=5");
+    world.expect_untold(2, "granted: a");
+    let to_a = |h: &&Heartbeat| h.from == World::node_id(2) && h.to == World::node_id(0);
+    let answer = world.sent.iter().rev().find(to_a).unwrap();
+    assert_eq!((answer.grant, answer.term), (Term::NONE, Term(6)));
+}
+
 /// The one that grants and the one that asks are cut from each other at every moment of it.
 #[test]
 fn a_cut_in_the_middle_of_a_grant_never_makes_two() {

@@ -144,6 +144,8 @@ pub struct World {
     pub steps: u64,
     pub peak_effects: usize,
     pub announced: u64,
+    /// Whether faults are printed as they are caused.
+    pub story_of_faults: bool,
 }
 
 impl World {
@@ -188,6 +190,7 @@ impl World {
             steps: 0,
             peak_effects: 0,
             announced: 0,
+            story_of_faults: false,
         }
     }
 
@@ -429,6 +432,12 @@ impl World {
         let lines = self.events.iter().rev().take(200).rev();
         let lines = lines.map(|(at, m, e)| format!("{at} {} {}\n", m + 1, e.line(&names)));
         lines.collect()
+    }
+
+    pub fn note_fault(&self, fault: String) {
+        if self.story_of_faults {
+            eprintln!("{} fault {fault}", self.now);
+        }
     }
 
     /// Forgets what was told so far.

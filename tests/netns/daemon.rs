@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::lab::bmc::Manner;
 use crate::lab::clock::Stamp;
 use crate::lab::machine::Start;
 use crate::lab::plan::{LabConfig, service_mac};
@@ -82,6 +83,30 @@ fn a_daemon_that_died_for_good_is_fenced_after_the_grace() {
     pair.lab.boot(Node::A);
     pair.wait_whole(Node::B);
     pair.assert_only_holder(Node::B);
+    pair.end();
+}
+
+/// Rows 6 and 27: the one that hung goes on while its power-off is on its way, and its BMC is slow
+/// to do what it has acknowledged. Whoever ends up serving, there never are two.
+#[test]
+fn a_daemon_that_continues_under_the_fence_never_makes_two_holders() {
+    let Some(pair) = Pair::running(pair::config()) else { return };
+    pair.lab.bmc(Node::A).set_manner(Manner::Late(Duration::from_millis(600)));
+    let begun = pair.lab.signal_daemon(Node::A, Signal::SIGSTOP);
+    pair.wait("A's BMC is told to cut the power", || {
+        (pair.count_power_cuts(Node::A, begun) > 0).then_some(())
+    });
+    let told = pair.lab.signal_daemon(Node::A, Signal::SIGCONT);
+    // Called back or not, the BMC does it: B must find out, and serve.
+    let outage = pair.wait_outage(Node::B, begun);
+    pair.wait_role(Node::B, "active");
+    assert!(!pair.lab.machine(Node::A).is_on(), "A has power");
+    pair.assert_only_holder(Node::B);
+    let proven = pair.wait_log(Node::B, "proof: a holds nothing: its power reads off", begun);
+    tell(
+        "row 6, continues under the fence",
+        &[("proof after it went on", proven.at.since(told)), ("outage", outage)],
+    );
     pair.end();
 }
 

@@ -77,8 +77,8 @@ fn an_unplugged_heartbeat_port_moves_nothing_while_another_link_lives() {
     pair.end();
 }
 
-/// Row 4: every heartbeat path is cut, both nodes live and A serves: B is isolated and says so; after
-/// `isolated-grace` it fences A, and takes over; there never are two holders.
+/// Row 4: every heartbeat path is cut, both nodes live and A serves: B is isolated and says so;
+/// after `isolated-grace` it fences A, and takes over; there never are two holders.
 #[test]
 fn a_standby_that_hears_nobody_spares_an_active_that_answers_until_its_grace_is_over() {
     let Some(pair) = Pair::running(two_links()) else { return };

