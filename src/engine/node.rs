@@ -418,6 +418,19 @@ impl Node {
     }
 
     pub(super) fn change_role(&mut self, role: Role, cause: Cause, out: &mut Effects) {
-        self.role.change(role, cause, self.now, self.term, out);
+        let holds = role.state().may_hold();
+        let term = self.told_term(holds);
+        self.role.change(role, cause, self.now, term, out);
+    }
+
+    /// The term for people: the one that is held, here or by the peer that is followed; otherwise
+    /// the highest one known.
+    pub(super) fn told_term(&self, holds: bool) -> Term {
+        let followed = self.peers.iter().find(|peer| peer.is_heard_holding());
+        match followed.and_then(|peer| peer.said) {
+            _ if holds => self.memory.held_term(),
+            Some(said) => said.held_term,
+            None => self.term,
+        }
     }
 }

@@ -235,7 +235,9 @@ impl Peer {
     }
 
     fn believe(&mut self, heartbeat: &Heartbeat, now: Instant) {
-        let role = (heartbeat.state, heartbeat.term);
+        let holds = heartbeat.state.may_hold();
+        let term = if holds { heartbeat.held_term } else { heartbeat.term };
+        let role = (heartbeat.state, term);
         if self.last_role.is_none_or(|(state, _)| state != heartbeat.state) {
             self.role_since = now;
         }
