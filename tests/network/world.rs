@@ -62,7 +62,9 @@ impl World {
         }
         // The kernel tells the carrier of a new cable a moment later (link-watch).
         for ns in [near, far] {
+            let end = clock::now() + Duration::from_secs(10);
             while !ip(ns, "-o link show svc0").contains("state UP") {
+                assert!(clock::now() < end, "svc0 gets no carrier");
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
