@@ -1,8 +1,8 @@
 //! One child process, bounded in time and output, that the loop never waits for.
 //!
 //! It gets bytes on its standard input and nothing else of ours: no arguments but those given, a
-//! fixed environment, `/` as its directory, a process group of its own. What it prints is kept up
-//! to [`OUTPUT_KEPT_MAX`] bytes and drained beyond. Its end, or its deadline, or too much output,
+//! fixed environment, `/` as its directory, a process group of its own. Of what it prints the last
+//! [`OUTPUT_KEPT_MAX`] bytes are kept: programs say at the end what came of it. Its end, or its deadline, or too much output,
 //! gives exactly one [`Report`]; after it nothing of its group is left running. It knows nothing
 //! of what the program is for.
 //!
@@ -28,7 +28,7 @@ use nix::unistd::Pid;
 use crate::sys::pidfd;
 use crate::types::Instant;
 
-/// How much of the output is kept, from its beginning, in bytes.
+/// How much of the output is kept, from its end, in bytes.
 pub const OUTPUT_KEPT_MAX: usize = 4096;
 /// How much may be printed at all, in bytes; a child that prints more is killed.
 pub const OUTPUT_MAX: usize = 1 << 20;
@@ -55,7 +55,7 @@ pub struct Spec {
 pub struct Report {
     /// How.
     pub end: End,
-    /// The beginning of what it printed, standard output and error as they came.
+    /// The end of what it printed, standard output and error as they came.
     pub output: Vec<u8>,
 }
 
@@ -227,8 +227,9 @@ impl Child {
             match output.read(&mut buffer) {
                 Ok(0) => self.output = None,
                 Ok(len) => {
-                    let room = OUTPUT_KEPT_MAX.saturating_sub(self.kept.len());
-                    self.kept.extend(buffer.iter().take(len.min(room)));
+                    self.kept.extend(buffer.iter().take(len));
+                    let beyond = self.kept.len().saturating_sub(OUTPUT_KEPT_MAX);
+                    drop(self.kept.drain(..beyond));
                     self.printed = self.printed.saturating_add(len);
                     drained += len;
                 }

@@ -9,12 +9,12 @@
 mod agent;
 mod ipmi;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use mio::{Registry, Token};
 
-use self::agent::AgentOrder;
+use self::agent::{Agent, AgentOrder};
 use self::ipmi::IpmiOrder;
 use crate::config::device::{Device, DeviceKind};
 use crate::types::{DeviceId, FenceFault, Instant, OpId, Power};
@@ -110,13 +110,15 @@ pub struct FencePool {
     running: BTreeMap<usize, Running>,
     completed: VecDeque<(OpId, Result<Power, FenceFault>)>,
     learned: BTreeMap<DeviceId, Learned>,
+    /// The devices that acknowledged their last `off`, and were not told to switch since.
+    obeyed: BTreeSet<DeviceId>,
 }
 
 impl FencePool {
     /// A pool that registers its descriptors with the [`ORDERS_MAX`] tokens from `base` on.
     pub fn new(base: usize) -> Self {
         let (running, learned) = (BTreeMap::new(), BTreeMap::new());
-        Self { base, running, completed: VecDeque::new(), learned }
+        Self { base, running, completed: VecDeque::new(), learned, obeyed: BTreeSet::new() }
     }
 
     /// The tokens that are this pool's.
@@ -140,6 +142,9 @@ impl FencePool {
             self.completed.push_back((op, Err(FenceFault::Cancelled)));
             return;
         };
+        if matches!(order, Order::Off | Order::On) {
+            self.obeyed.remove(&id);
+        }
         let token = Token(self.base.saturating_add(slot));
         match self.executor(registry, now, token, job, device) {
             Ok(executor) => {
@@ -201,6 +206,7 @@ impl FencePool {
     /// Forgets what was learned of the devices: their numbers mean others now.
     pub fn forget_devices(&mut self) {
         self.learned.clear();
+        self.obeyed.clear();
     }
 
     /// Whether nothing is under way, not even cleaning up.
@@ -230,9 +236,9 @@ impl FencePool {
                 Ok(Box::new(IpmiOrder::start(registry, token, *address, client)))
             }
             DeviceKind::Agent { program, params, secrets } => {
-                let order =
-                    AgentOrder::start(registry, token, order, deadline, program, params, secrets)?;
-                Ok(Box::new(order))
+                let has_obeyed = self.obeyed.contains(&job.device);
+                let agent = Agent { program, params, secrets, has_obeyed };
+                Ok(Box::new(AgentOrder::start(registry, token, order, deadline, &agent)?))
             }
         }
     }
@@ -269,6 +275,9 @@ impl FencePool {
             let known = self.learned.entry(running.device).or_default();
             known.suite = learned.suite.or(known.suite);
             known.guid = learned.guid.or(known.guid);
+            if running.order == Order::Off && verdict.reading.is_ok() {
+                self.obeyed.insert(running.device);
+            }
         }
         if running.executor.is_over() {
             assert!(running.is_answered, "an order ended without an answer");
