@@ -96,6 +96,10 @@ fn outcome(report: &Report) -> Outcome {
     match report.end {
         End::Exited(0) => Outcome::Confirmed,
         End::Exited(_) => Outcome::Refused(Why::new(said)),
+        End::NotBegun(errno) => {
+            let error = std::io::Error::from_raw_os_error(errno);
+            Outcome::Refused(Why::new(&format!("its writer cannot be started: {error}")))
+        }
         End::Signalled(signal) => {
             Outcome::Unknown(Why::new(&format!("its writer was ended by signal {signal}")))
         }

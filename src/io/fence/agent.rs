@@ -153,6 +153,10 @@ impl Executor for AgentOrder {
             let reason = "it reads off, but did not carry out the order before".to_owned();
             return Some(Verdict { reading: Err(FenceFault::AgentFailed), reason });
         }
+        if let End::NotBegun(errno) = report.end {
+            let error = std::io::Error::from_raw_os_error(errno);
+            return Some(Verdict { reading, reason: format!("it cannot be started: {error}") });
+        }
         Some(Verdict { reading, reason: reason(&report.output, &self.secrets) })
     }
 
@@ -167,7 +171,7 @@ fn judge(order: Order, report: &Report) -> Result<Power, FenceFault> {
         (End::Exited(0), Order::Read | Order::Check) => Ok(Power::On),
         (End::Exited(2), Order::Read | Order::Check) if says_off(&report.output) => Ok(Power::Off),
         (End::Exited(_), _) => Err(guess(&report.output)),
-        (End::Signalled(_) | End::Endless, _) => Err(FenceFault::AgentFailed),
+        (End::NotBegun(_) | End::Signalled(_) | End::Endless, _) => Err(FenceFault::AgentFailed),
         (End::Deadline, _) => Err(FenceFault::Timeout),
         (End::Cancelled, _) => Err(FenceFault::Cancelled),
     }
