@@ -1,7 +1,7 @@
 //! The file as typed values with their places: what is written, and nothing that is not.
 //!
 //! A value of a wrong type or form is told about here and left out; whether the values make sense
-//! together is decided in [`super::check`].
+//! together is decided in [`mod@super::check`].
 
 use core::time::Duration;
 use std::net::IpAddr;

@@ -27,10 +27,8 @@ impl Shell {
             Effect::Restore { op, vip } => self.network.restore(now, op, vip),
             Effect::Mark { op, mark } => self.write_mark(op, &mark),
             Effect::Store { op, record } => {
-                self.records.write(self.poll.registry(), now, op, &record);
-                while let Some((op, outcome)) = self.records.take_done() {
-                    self.inbox.push_back(Input::Done { op, outcome });
-                }
+                // Starting its writer costs more than all the rest: nothing waits behind it.
+                self.stores.push_back((op, record));
             }
             Effect::Power { op, device, order, timeout } => {
                 self.order_power(op, device, order, now + timeout);
@@ -155,6 +153,12 @@ impl Shell {
                 Code::NeedsForce,
                 "nobody has looked yet whether the node's virtual IPs answer",
                 "ask again in a second, or make sure that it has no power and add --force",
+            ),
+            Denial::PathBad => Failure::new(
+                Code::NeedsForce,
+                "this node's own service path is bad: it cannot see whether the node's virtual IPs \
+                 answer",
+                "mend its service NICs; or make sure that the node has no power and add --force",
             ),
             Denial::Answers => Failure::new(
                 Code::NeedsForce,

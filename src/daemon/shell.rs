@@ -28,7 +28,7 @@ use super::record::RecordWriter;
 use super::status::SeenClaim;
 use super::{Failure, Life, or_nothing};
 use crate::config::{Plan, Transport};
-use crate::engine::settings::Remembered;
+use crate::engine::settings::{Record, Remembered};
 use crate::engine::{Effects, Input, Node, RequestId};
 use crate::io::control::{ConnectionId, ControlConfig, ControlServer, Incoming};
 use crate::io::fence::FencePool;
@@ -38,7 +38,7 @@ use crate::io::udp::{Drained, UdpChange, UdpLink};
 use crate::sys::clock;
 use crate::sys::timer::DeadlineTimer;
 use crate::types::heartbeat::{LINKS_MAX, NICS_MAX};
-use crate::types::{Instant, LinkId, Mac, NicId};
+use crate::types::{Instant, LinkId, Mac, NicId, OpId};
 use crate::wire::control::EventLevel;
 
 /// The most inputs that wait for the engine at a time: one turn's share of every source. Further
@@ -84,6 +84,8 @@ pub(super) struct Shell {
     pub(super) last_request: u64,
     pub(super) files: StateFiles,
     pub(super) records: RecordWriter,
+    /// Records to be written once nothing else waits.
+    pub(super) stores: VecDeque<(OpId, Record)>,
     pub(super) journal: Journal,
     pub(super) claims: Vec<SeenClaim>,
     pub(super) over: bool,
@@ -111,6 +113,8 @@ impl Shell {
         let program = std::env::current_exe()
             .map_err(|error| Failure::io("find this program's own file", error))?;
         let settings = plan.engine_settings(life.boot, life.incarnation, macs(&network));
+        // Asking the kernel may have taken its time: that is no stall of the loop.
+        let now = clock::now();
         let mut shell = Self {
             node: Node::new(settings, now),
             effects: Effects::new(),
@@ -130,6 +134,7 @@ impl Shell {
             asked: VecDeque::new(),
             last_request: 0,
             files: life.files.clone(),
+            stores: VecDeque::new(),
             records: RecordWriter::new(program, life.files.record_path(), RECORD),
             journal: Journal::new(plan.names.clone()),
             claims: Vec::new(),
@@ -138,26 +143,38 @@ impl Shell {
             poll,
             _life: life,
         };
-        shell.begin();
+        shell.begin()?;
         Ok(shell)
     }
 
     /// What an earlier life left, and how the NICs are: the engine's first inputs.
-    fn begin(&mut self) {
+    fn begin(&mut self) -> Result<(), Failure> {
         let name = self.plan.names.node(self.plan.local);
         log::info!(
             "tandem {} starts as node {name} of {}",
             env!("CARGO_PKG_VERSION"),
             self.plan.cluster
         );
+        let mark = match self.files.read_mark() {
+            Ok(mark) => mark,
+            Err(damage) => {
+                log::warn!("the mark of an earlier life {damage}: nothing is adopted");
+                // It must not be read by a later daemon, after this one promised something.
+                self.files
+                    .remove_mark()
+                    .map_err(|error| Failure::io("remove the mark of an earlier life", error))?;
+                None
+            }
+        };
         let remembered = Remembered {
-            mark: or_nothing("mark", self.files.read_mark()),
+            mark,
             record: or_nothing("record", self.files.read_record()).unwrap_or_default(),
             leftovers: !self.network.leftovers().is_empty(),
         };
         self.reopen_links();
         self.feed(Input::Start(remembered));
         self.take_occurrences();
+        Ok(())
     }
 
     /// Runs until the engine has ended.
@@ -178,6 +195,7 @@ impl Shell {
             }
             self.turn(incoming);
         }
+        self.write_records();
         Ok(())
     }
 
@@ -185,7 +203,7 @@ impl Shell {
         let engine = self.node.next_deadline();
         let others = self.next_deadline_of_hands();
         let wake_at = [engine, others].into_iter().flatten().min();
-        let must_turn = self.links_waiting != 0 || !self.inbox.is_empty();
+        let must_turn = self.links_waiting != 0 || !self.stores.is_empty();
         // Only the engine's own deadlines measure how late the loop is.
         self.watch.sleep_until(engine.filter(|_| !must_turn));
         let timeout = if must_turn || wake_at.is_some_and(|at| at <= self.now) {
@@ -240,6 +258,7 @@ impl Shell {
 
     /// One turn: every source in order, then time.
     fn turn(&mut self, mut incoming: Vec<Incoming>) {
+        let began = self.now;
         self.reopen_links();
         let drained = self.drain_links();
         self.network.turn(self.now);
@@ -247,6 +266,7 @@ impl Shell {
         self.fences.expire(self.poll.registry(), self.now);
         self.take_readings();
         self.records.expire(self.poll.registry(), self.now);
+        self.write_records();
         while let Some((op, outcome)) = self.records.take_done() {
             self.feed(Input::Done { op, outcome });
         }
@@ -255,7 +275,9 @@ impl Shell {
             self.answer(request);
         }
         self.flooded_turns = if drained { 0 } else { self.flooded_turns.saturating_add(1) };
-        let may_judge = drained || self.flooded_turns > FLOODED_TURNS_MAX;
+        // Where this turn has taken its time, the links may have more by now: the next turn drains
+        // them, measures how late it is, and judges then.
+        let may_judge = self.now == began && (drained || self.flooded_turns > FLOODED_TURNS_MAX);
         if may_judge && self.node.next_deadline().is_some_and(|at| at <= self.now) {
             self.feed(Input::Tick);
         }
@@ -275,6 +297,12 @@ impl Shell {
             while let Some(effect) = self.effects.take_next() {
                 self.carry(effect);
             }
+        }
+    }
+
+    fn write_records(&mut self) {
+        while let Some((op, record)) = self.stores.pop_front() {
+            self.records.write(self.poll.registry(), self.now, op, &record);
         }
     }
 
@@ -332,8 +360,10 @@ impl Shell {
 
     pub(super) fn take_occurrences(&mut self) {
         while let Some(occurrence) = self.network.next_occurrence() {
-            // What the kernel was asked for has taken its time, and that is told.
-            self.now = clock::now();
+            if let Occurrence::Done { .. } = occurrence {
+                // What the kernel was asked for has taken its time, and that is told.
+                self.now = clock::now();
+            }
             if let Occurrence::Claim { vip, mac } = occurrence {
                 self.claims.retain(|claim| claim.vip != vip);
                 self.claims.push(SeenClaim { vip, mac, at: self.now });

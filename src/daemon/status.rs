@@ -106,6 +106,7 @@ impl Sources<'_> {
                 }
             }
             PeerState::Isolated => Health::Degraded,
+            PeerState::Releasing if self.view.waiting.is_some() => Health::NoActive,
             PeerState::Acquiring | PeerState::Fencing | PeerState::Releasing => Health::TakingOver,
             PeerState::Joining | PeerState::Standby if peer_active => {
                 if degraded {
@@ -146,7 +147,12 @@ impl Sources<'_> {
         match self.view.waiting {
             Some(Waiting::Listening(_) | Waiting::Purging) => Health::Starting,
             Some(Waiting::OtherFirst(_)) | None => Health::TakingOver,
-            Some(Waiting::PathBad | Waiting::Settling(_) | Waiting::Resting(_)) => Health::NoActive,
+            Some(
+                Waiting::PathBad
+                | Waiting::Settling(_)
+                | Waiting::Resting(_)
+                | Waiting::CannotRelease,
+            ) => Health::NoActive,
         }
     }
 
@@ -175,6 +181,11 @@ impl Sources<'_> {
             Some(Waiting::Resting(until)) => {
                 let left = millis(until.since(self.now));
                 format!("its last takeover failed; the next attempt may begin in {left} ms")
+            }
+            Some(Waiting::CannotRelease) => {
+                "it cannot give up what it holds, and tries again every second; until then the \
+                 other node may not take over"
+                    .to_owned()
             }
             Some(Waiting::OtherFirst(node)) => format!("{} goes first", self.names().node(node)),
         }
@@ -428,6 +439,10 @@ fn remedy_of(what: Degradation, names: &Names) -> (&'static str, String) {
         Degradation::PeerMissing(node) => {
             let name = names.node(node);
             ("peer-missing", format!("bring {name} back: its power, its links, its tandem daemon"))
+        }
+        Degradation::PeerNotReady(node) => {
+            let name = names.node(node);
+            ("peer-not-ready", format!("ask {name} why: tandem status there"))
         }
         Degradation::FenceDevice(id) => {
             let name = names.device(id);

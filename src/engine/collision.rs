@@ -94,6 +94,7 @@ impl Node {
         if self.is_passive() {
             for peer in self.peers.iter_mut().filter(|peer| peer.may_own(mac)) {
                 peer.answered_at = Some(peer.answered_at.map_or(at, |before| before.max(at)));
+                peer.silent = false;
             }
             return;
         }

@@ -11,7 +11,7 @@ use super::look::{Look, Verdict};
 use super::node::Node;
 use super::peer::{Peer, Presence};
 use super::proof::{Proof, Proofs};
-use super::role::{Purge, Role};
+use super::role::{Purge, Releasing, Role};
 use super::snapshot::Waiting;
 use crate::types::{FenceFault, Instant, NodeId, OpId, PeerState, Power, Term};
 use core::time::Duration;
@@ -42,6 +42,7 @@ impl Node {
             return;
         }
         self.look_after_late_peers(out);
+        self.note_silence();
         if let Some(holder) = self.heard_holder() {
             self.follow(holder, out);
             return;
@@ -86,6 +87,9 @@ impl Node {
 
     /// What keeps this node from becoming active, if it holds nothing and follows nobody.
     pub(super) fn waiting(&self) -> Option<Waiting> {
+        if let Role::Releasing(Releasing { told: true, .. }) = self.role.get() {
+            return Some(Waiting::CannotRelease);
+        }
         if !self.is_passive() || self.heard_holder().is_some() {
             None
         } else if self.is_purging() {
@@ -115,6 +119,8 @@ impl Node {
             (0, _) => Verdict::Silent,
             (_, Some(look)) => match look.verdict(self.now, peer.answered_at) {
                 Verdict::Silent if self.settling_until().is_some() => Verdict::Pending,
+                // What has arrived may not be taken in yet: only a tick may find silence.
+                Verdict::Silent if !(self.may_judge || peer.silent) => Verdict::Pending,
                 verdict @ (Verdict::Silent | Verdict::Answers | Verdict::Pending) => verdict,
             },
             (_, None) => Verdict::Pending,
@@ -214,6 +220,20 @@ impl Node {
         let look = self.look.get_or_insert_with(|| Look::new(now, links));
         if look.begin_round(now) && self.settings.vips > 0 {
             out.push(Effect::Probe);
+        }
+    }
+
+    /// Keeps what a tick found of the peers' VIPs, for the steps until the next one.
+    fn note_silence(&mut self) {
+        if !self.may_judge {
+            return;
+        }
+        for index in 0..self.peers.len() {
+            let Some(peer) = self.peers.get(index) else { continue };
+            let silent = self.look_verdict(peer) == Verdict::Silent;
+            if let Some(peer) = self.peers.get_mut(index) {
+                peer.silent = silent;
+            }
         }
     }
 

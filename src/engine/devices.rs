@@ -179,6 +179,10 @@ impl Node {
         let Some(device) = device else { return false };
         device.check = None;
         device.check_at = now + interval;
+        if reading == Err(FenceFault::Cancelled) {
+            // It was not asked: what it said before still stands.
+            return true;
+        }
         let news = device.last.map(|(last, _)| last) != Some(reading);
         device.note(reading, now);
         if reading == Ok(Power::On) {

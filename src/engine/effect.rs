@@ -106,9 +106,10 @@ pub enum Denial {
     NotNeeded,
     /// The peer's addresses answer on a service network. To be forced.
     Answers,
-    /// Whether they answer is not known: it is too early, or this node's own service path is bad.
-    /// To be forced.
+    /// Whether they answer is not known yet. To be forced.
     NotLooked,
+    /// Whether they answer cannot be known: this node's own service path is bad. To be forced.
+    PathBad,
     /// A fence device of the peer last read on. To be forced.
     ReadsOn(DeviceId),
 }

@@ -18,6 +18,7 @@ impl Health {
         let mut list = vec![Degradation::Record, Degradation::Mark, Degradation::PathBad];
         for peer in &settings.peers {
             list.push(Degradation::PeerMissing(peer.node));
+            list.push(Degradation::PeerNotReady(peer.node));
             list.push(Degradation::ConfigDiffers(peer.node));
             let devices = peer.levels.iter().flat_map(|level| &level.devices);
             list.extend(devices.map(|id| Degradation::FenceDevice(*id)));
@@ -61,6 +62,15 @@ impl Node {
                     && self.peers.iter().any(|peer| {
                         let stopped = peer.said.is_some_and(|s| s.state == PeerState::Stopped);
                         peer.node() == node && (peer.presence == Presence::Lost || stopped)
+                    })
+            }
+            Degradation::PeerNotReady(node) => {
+                self.state() == PeerState::Active
+                    && self.peers.iter().any(|peer| {
+                        let not_ready = peer.said.is_some_and(|said| {
+                            !said.flags.eligible && said.state != PeerState::Stopped
+                        });
+                        peer.node() == node && peer.is_heard() && not_ready
                     })
             }
             Degradation::ConfigDiffers(node) => self.peers.iter().any(|peer| {

@@ -136,7 +136,9 @@ impl Link {
     /// After a stall as long as the deadtime, the silence is counted anew from `now`. What was down
     /// before stays down.
     pub(super) fn forgive(&mut self, late_by: Duration, now: Instant) {
-        if self.state == LinkState::Down {
+        // Short ones cost nothing: what came meanwhile waits in the socket with the time of its
+        // receipt, and forgiving each would let a dead peer age slower on a busy host.
+        if self.state == LinkState::Down || late_by < self.settings.keepalive {
             return;
         }
         if let Some(heard_at) = self.heard_at.as_mut() {

@@ -57,6 +57,11 @@ impl Look {
         due
     }
 
+    /// While the loop was late nobody was asked: the next round is not due earlier for it.
+    pub(super) fn forgive(&mut self, late_by: Duration, now: Instant) {
+        self.next_round = (self.next_round + late_by).min(now + self.pause);
+    }
+
     /// How long an answer counts: as many rounds as must go unanswered, and the one it answered.
     pub(super) fn window(&self) -> Duration {
         self.pause * (ROUNDS + 1)

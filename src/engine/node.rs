@@ -52,6 +52,8 @@ pub struct Node {
     pub(super) exited: bool,
     pub(super) path: Path,
     pub(super) look: Option<Look>,
+    /// Whether this step may find a peer's VIPs silent: only a tick may.
+    pub(super) may_judge: bool,
     pub(super) memory: Memory,
     pub(super) devices: Devices,
     pub(super) health: Health,
@@ -95,6 +97,7 @@ impl Node {
             exited: false,
             path: Path::new(settings.nics),
             look: None,
+            may_judge: false,
             memory: Memory::new(Record::default()),
             devices,
             holding: super::holder::Holding::default(),
@@ -110,6 +113,8 @@ impl Node {
     /// held at the latest that was seen.
     pub fn step(&mut self, now: Instant, input: Input, out: &mut Effects) {
         self.now = self.now.max(now);
+        // Silence is judged only once everything that has arrived was taken in.
+        self.may_judge = matches!(input, Input::Tick);
         match input {
             Input::Start(remembered) => self.start(remembered, out),
             Input::Tick => self.tick(out),
@@ -221,8 +226,9 @@ impl Node {
         for peer in &mut self.peers {
             peer.forgive(late_by, self.now);
         }
-        // Answers that came meanwhile are drained before anything is judged: a short stall spoils
-        // no look.
+        if let Some(look) = self.look.as_mut() {
+            look.forgive(late_by, self.now);
+        }
         if late_by < deadtime {
             return;
         }
@@ -412,6 +418,19 @@ impl Node {
     }
 
     pub(super) fn change_role(&mut self, role: Role, cause: Cause, out: &mut Effects) {
-        self.role.change(role, cause, self.now, self.term, out);
+        let holds = role.state().may_hold();
+        let term = self.told_term(holds);
+        self.role.change(role, cause, self.now, term, out);
+    }
+
+    /// The term for people: the one that is held, here or by the peer that is followed; otherwise
+    /// the highest one known.
+    pub(super) fn told_term(&self, holds: bool) -> Term {
+        let followed = self.peers.iter().find(|peer| peer.is_heard_holding());
+        match followed.and_then(|peer| peer.said) {
+            _ if holds => self.memory.held_term(),
+            Some(said) => said.held_term,
+            None => self.term,
+        }
     }
 }

@@ -53,8 +53,11 @@ impl Node {
         }
         match self.look_verdict(peer) {
             Verdict::Answers => return Err(Denial::Answers),
-            Verdict::Silent if self.is_path_good() => {}
-            Verdict::Silent | Verdict::Pending => return Err(Denial::NotLooked),
+            Verdict::Silent | Verdict::Pending if !self.is_path_good() => {
+                return Err(Denial::PathBad);
+            }
+            Verdict::Silent => {}
+            Verdict::Pending => return Err(Denial::NotLooked),
         }
         let devices = peer.settings.levels.iter().flat_map(|level| &level.devices);
         for device in devices {

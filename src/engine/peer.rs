@@ -68,6 +68,8 @@ pub(super) struct Peer {
     pub(super) last_role: Option<(PeerState, Term)>,
     /// Since when it has told that role.
     pub(super) role_since: Instant,
+    /// Which of its service NICs are good, as it told last; all, if it never did.
+    good_nics: u8,
     /// The MACs of its service NICs, as it told them.
     pub(super) macs: [Mac; NICS_MAX],
     /// A proof by fencing or by an operator, not yet used. Grants and releases are in `said`.
@@ -79,6 +81,8 @@ pub(super) struct Peer {
     pub(super) ladder: Option<Ladder>,
     /// When one of its MACs last answered for a VIP.
     pub(super) answered_at: Option<Instant>,
+    /// Whether the last tick found its VIPs silent.
+    pub(super) silent: bool,
     /// Until when it is left serving unheard; nothing while it is not isolated from us.
     pub(super) grace_until: Option<Instant>,
     /// The introduction that was answered last, and when.
@@ -97,12 +101,14 @@ impl Peer {
             said: None,
             last_role: None,
             role_since: now,
+            good_nics: u8::MAX,
             macs: [Mac::NONE; NICS_MAX],
             proof: None,
             proof_at: now,
             granted: Term::NONE,
             ladder: None,
             answered_at: None,
+            silent: false,
             grace_until: None,
             introduced: None,
         }
@@ -137,7 +143,7 @@ impl Peer {
 
     /// Which of its service NICs it last said are good; all, if it never said.
     pub(super) fn good_nics(&self) -> u8 {
-        self.said.map_or(u8::MAX, |said| said.good_nics)
+        self.good_nics
     }
 
     /// Whether `mac` is known to be its, or could be because it never told any.
@@ -229,7 +235,9 @@ impl Peer {
     }
 
     fn believe(&mut self, heartbeat: &Heartbeat, now: Instant) {
-        let role = (heartbeat.state, heartbeat.term);
+        let holds = heartbeat.state.may_hold();
+        let term = if holds { heartbeat.held_term } else { heartbeat.term };
+        let role = (heartbeat.state, term);
         if self.last_role.is_none_or(|(state, _)| state != heartbeat.state) {
             self.role_since = now;
         }
@@ -238,6 +246,7 @@ impl Peer {
             identity.session = heartbeat.session;
         }
         self.macs = heartbeat.macs;
+        self.good_nics = heartbeat.good_nics;
         self.said = Some(*heartbeat);
         for (link, hears) in self.links.iter_mut().zip(heartbeat.hears) {
             link.note_hearing(hears, now);
@@ -319,12 +328,14 @@ impl Peer {
         for link in &mut self.links {
             link.forgive(late_by, now);
         }
+        self.answered_at = self.answered_at.map(|at| (at + late_by).min(now));
     }
 
     /// Believes nothing any more of what it said and of what was proven of it.
     pub(super) fn distrust(&mut self) {
         self.said = None;
         self.answered_at = None;
+        self.silent = false;
     }
 
     /// The next moment at which [`Peer::judge`] may come to another result.

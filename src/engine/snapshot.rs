@@ -64,6 +64,8 @@ pub enum Waiting {
     Resting(Instant),
     /// This heard peer goes first.
     OtherFirst(NodeId),
+    /// It cannot give up what it holds, and tries on.
+    CannotRelease,
 }
 
 /// One peer as seen from this node.
@@ -158,7 +160,7 @@ impl Node {
             state: self.state(),
             since: self.role.since(),
             cause: self.role.cause(),
-            term: self.term,
+            term: self.told_term(self.state().may_hold()),
             held_term: self.memory.held_term(),
             incarnation: self.settings.incarnation,
             boot: self.settings.boot,

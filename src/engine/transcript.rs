@@ -114,9 +114,9 @@ impl Event {
             | Self::VipRestored { vip }
             | Self::VipNotRestored { vip, .. } => names.vip(*vip),
             Self::Degraded { what, .. } => match what {
-                Degradation::PeerMissing(node) | Degradation::ConfigDiffers(node) => {
-                    names.node(*node)
-                }
+                Degradation::PeerMissing(node)
+                | Degradation::PeerNotReady(node)
+                | Degradation::ConfigDiffers(node) => names.node(*node),
                 Degradation::FenceDevice(id) => names.device(*id),
                 Degradation::Record | Degradation::Mark | Degradation::PathBad => "",
             },
@@ -479,6 +479,9 @@ pub fn fmt_degradation(f: &mut impl fmt::Write, what: Degradation, names: &Names
     match what {
         Degradation::PeerMissing(node) => {
             write!(f, "{} is missing: nobody could take over", names.node(node))
+        }
+        Degradation::PeerNotReady(node) => {
+            write!(f, "{} is heard, but could not take over now", names.node(node))
         }
         Degradation::FenceDevice(id) => {
             let device = names.device(id);

@@ -85,11 +85,31 @@ impl StateFiles {
         read(&self.record, parse_record)
     }
 
-    /// Writes the mark: beside its place, then into it, so that it is never half written.
+    /// Writes the mark: beside its place, then into it, so that it is never half written. A mark
+    /// that says that nothing is held is removed instead if there is no room to write it: without
+    /// one nothing is adopted either, and removing needs no room.
     ///
     /// # Errors
     /// Whatever the file system refuses; the old mark is then still there.
     pub fn write_mark(&self, mark: &Mark) -> io::Result<()> {
+        match self.put_mark(mark) {
+            Err(_) if !mark.holding => self.remove_mark(),
+            result => result,
+        }
+    }
+
+    /// Removes the mark, so that nothing is adopted. One that is not there is removed.
+    ///
+    /// # Errors
+    /// Whatever the file system refuses.
+    pub fn remove_mark(&self) -> io::Result<()> {
+        match std::fs::remove_file(&self.mark) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn put_mark(&self, mark: &Mark) -> io::Result<()> {
         let text = mark_text(mark);
         let draft = self.mark.with_extension("new");
         let mut file = create(&draft)?;
@@ -272,6 +292,20 @@ mod tests {
         assert!(matches!(files.read_record(), Err(Damage::Text(_))));
         std::fs::write(files.record_path(), [0xff; 10]).unwrap();
         assert!(matches!(files.read_record(), Err(Damage::Text(_))));
+    }
+
+    #[test]
+    fn a_release_is_remembered_where_there_is_no_room_to_write() {
+        let dir = Dir::new("state-no-room");
+        let files = dir.files();
+        files.write_mark(&MARK).unwrap();
+        // The draft cannot be made: as on a file system without room.
+        std::fs::create_dir(dir.0.join("mark.new")).unwrap();
+        assert!(files.write_mark(&MARK).is_err());
+        assert_eq!(files.read_mark().unwrap(), Some(MARK));
+        files.write_mark(&Mark { holding: false, ..MARK }).unwrap();
+        assert_eq!(files.read_mark().unwrap(), None, "and so nothing is adopted");
+        files.write_mark(&Mark { holding: false, ..MARK }).unwrap();
     }
 
     #[test]

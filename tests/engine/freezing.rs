@@ -237,7 +237,7 @@ fn confirm_off_is_refused_by_a_node_that_is_deaf() {
     world.set_carrier(1, 1, false);
     world.cut_all(0, 1, true);
     world.run(ms(5000));
-    assert_eq!(world.confirm_off(1, 0, false), Answer::Denied(Denial::NotLooked));
+    assert_eq!(world.confirm_off(1, 0, false), Answer::Denied(Denial::PathBad));
     world.set_carrier(1, 0, true);
     world.set_carrier(1, 1, true);
     world.run(ms(2000));

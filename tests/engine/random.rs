@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use tandem::types::{FenceFault, PeerState};
+use tandem::engine::Input;
+use tandem::types::{FenceFault, PeerState, VipId};
 
 use crate::machine::{Disk, Mode, Taking};
 use crate::shell::Random;
@@ -89,13 +90,13 @@ fn run_seed(seed: u64, tell: bool) {
         let actives = (0..w.machines.len()).filter(|m| w.is(*m, PeerState::Active)).count();
         actives == 1 && w.holders().len() == 1
     };
-    // Fences that were under way when the faults stopped may have cut everybody's power.
-    if world.run_until(ms(3000), one_holds).is_none() {
-        heal(&mut world);
-    }
+    // Orders that fence devices were carrying out when the faults stopped may yet cut anybody's
+    // power: whoever is off then is switched on again.
+    world.run(ms(600));
+    heal(&mut world);
     let took = world.run_until(HEALING_MAX, one_holds);
     assert!(took.is_some(), "seed {seed}: nobody holds:\n{}", world.story());
-    world.run(ms(3000));
+    world.run(ms(800));
     assert_eq!(world.holders().len(), 1, "seed {seed}:\n{}", world.story());
     let others = (0..world.machines.len()).filter(|m| world.machines[*m].daemon.is_some());
     let states: Vec<_> = others.map(|m| world.state(m)).collect();
@@ -123,7 +124,7 @@ fn cause_fault(world: &mut World, random: &mut Random) {
     let count = world.machines.len() as u64;
     let one = random.below(count) as usize;
     let other = (one + 1 + random.below(count - 1) as usize) % count as usize;
-    let kind = random.below(24);
+    let kind = random.below(28);
     world.note_fault(format!("{kind} at {} and {}", one + 1, other + 1));
     match kind {
         0..=2 => {
@@ -158,7 +159,30 @@ fn cause_fault(world: &mut World, random: &mut Random) {
             world.run(ms(random.below(100)));
             world.resume(one);
         }
-        _ => cause_small_fault(world, random, kind, one),
+        18..24 => cause_small_fault(world, random, kind, one),
+        _ => have_somebody_act(world, random, kind, one, other),
+    }
+}
+
+/// People and other tools: a true word of an operator, a removed address, an orderly end.
+fn have_somebody_act(world: &mut World, random: &mut Random, kind: u64, one: usize, other: usize) {
+    match kind {
+        24 | 25 => {
+            let asked = world.machines[one].daemon.as_ref().is_some_and(|d| !d.paused);
+            if asked && !world.machines[other].powered {
+                world.confirm_off(one, other, random.percent(50));
+            }
+        }
+        26 => {
+            if world.is(one, PeerState::Active) && world.machines[one].kernel.remove(&0) {
+                world.give(one, Input::VipGone { vip: VipId(0) });
+            }
+        }
+        _ => {
+            world.stop(one);
+            world.run(ms(random.below(20)));
+            restart(world, one);
+        }
     }
 }
 

@@ -387,3 +387,39 @@ fn a_standby_that_has_recovered_replaces_a_peer_that_stays_silent() {
     let took = world.run_until(INITDEAD + ms(100), is_active(1));
     assert!(took.is_some_and(|took| took >= INITDEAD), "{took:?}:\n{}", world.story());
 }
+
+/// Rows 18 and 31: what was not read during a stall of our own is no silence of the VIPs.
+#[test]
+fn a_short_stall_of_an_isolated_node_fences_nobody() {
+    for late in [20, 30, 40, 50, 55] {
+        let mut world = World::pair();
+        world.cut_all(0, 1, true);
+        world.run(ms(1000));
+        world.forget();
+        world.power_on(0);
+        world.run(ms(5000));
+        assert!(world.is(0, PeerState::Isolated), "{}", world.story());
+        world.pause(0);
+        world.run(ms(late));
+        world.resume(0);
+        world.run(ms(300));
+        assert_eq!(world.cuts_of(1), 0, "late by {late} ms:\n{}", world.story());
+        assert!(world.is(1, PeerState::Active));
+    }
+}
+
+/// Rows 1 and 18: a NIC that was bad on both sides stays nobody's fault after a stall.
+#[test]
+fn a_stall_does_not_forget_which_nics_were_bad_at_the_peer() {
+    let mut world = World::pair();
+    world.set_carrier(0, 1, false);
+    world.set_carrier(1, 1, false);
+    world.run(ms(2000));
+    world.forget();
+    world.power_off(0);
+    world.run(ms(40));
+    world.pause(1);
+    world.run(ms(100));
+    world.resume(1);
+    assert!(world.run_until(ms(2000), is_active(1)).is_some(), "{}", world.story());
+}

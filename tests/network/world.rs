@@ -60,6 +60,12 @@ impl World {
             run(&["ip", "-n", ns, "addr", "add", &v6, "dev", "svc0", "nodad"]);
             run(&["ip", "-n", ns, "link", "set", "svc0", "up"]);
         }
+        // The kernel tells the carrier of a new cable a moment later (link-watch).
+        for ns in [near, far] {
+            while !ip(ns, "-o link show svc0").contains("state UP") {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
     }
 
     pub fn enter_near(&self) {

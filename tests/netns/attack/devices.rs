@@ -190,11 +190,14 @@ fn a_check_that_hangs_or_fails_degrades_and_never_delays_the_fence() {
     }
     pair.assert_served_since(Node::A, begun);
     pair.assert_not_logged(Node::B, "late on all links", begun);
-    // A check hangs at this moment, or is about to begin.
+    let is_hanging =
+        || pair.lab.exec(Node::B, &["pgrep", "-fx", "sleep 100"]).status.success().then_some(());
+    pair.wait("the next check hangs", is_hanging);
     let begun = pair.lab.power_cut(Node::A);
     let outage = pair.wait_outage(Node::B, begun);
     tell("row 28, a hanging check", &[("outage", outage)]);
-    assert!(outage < timeout, "the fence waited for the check");
+    assert!(outage < timeout / 2, "the fence waited for the check");
+    assert!(is_hanging().is_none(), "the check was not ended");
     assert_eq!(pair.count_power_cuts(Node::A, begun), 1);
     pair.end();
 }

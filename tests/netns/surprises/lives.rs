@@ -81,6 +81,12 @@ fn a_standby_without_one_of_its_nics_waits_for_it() {
 #[test]
 fn leftovers_without_a_mark_are_removed_before_anything_is_promised() {
     let Some(pair) = Pair::running(config()) else { return };
+    // What the kernel tells of its addresses goes to the log.
+    pair.lab.machine(Node::A).spawn(&["ip", "-o", "monitor", "address"]);
+    pair.wait("the monitor listens", || {
+        pair.lab.run(Node::A, &["ip", "addr", "replace", "10.99.9.9/32", "dev", "lo"]);
+        pair.lab.machine(Node::A).log().find("10.99.9.9", Stamp::from_nanos(0))
+    });
     let begun = pair.lab.kill_daemon_for_good(Node::A);
     pair.lab.run(Node::A, &["rm", "/run/tandem/mark"]);
     assert!(pair.lab.has_vip(Node::A, pair.lab.vip()), "nothing is left over");
@@ -97,6 +103,10 @@ fn leftovers_without_a_mark_are_removed_before_anything_is_promised() {
         roles.sort_unstable();
         (roles == ["active", "standby"]).then_some(())
     });
+    let deleted = format!("inet {}/24", pair.lab.vip());
+    let removals = pair.lab.log_since(Node::A, begun).into_iter();
+    let removals = removals.filter(|l| l.text.contains("Deleted") && l.text.contains(&deleted));
+    assert_eq!(removals.count(), 1, "the leftover was taken over as if it were its own");
     pair.assert_not_logged(Node::A, "an earlier daemon of this boot held", begun);
     assert_eq!(pair.count_power_cuts(Node::A, begun), 0);
     let now = Stamp::now();
