@@ -413,8 +413,9 @@ impl Shell {
 
     /// Tells something that the shell itself has noticed.
     pub(super) fn tell(&mut self, level: EventLevel, kind: &str, subject: &str, text: String) {
-        let line = self.journal.tell(level, kind, subject, text);
-        self.control.broadcast_event(line);
+        if let Some(line) = self.journal.tell(self.now, level, kind, subject, text) {
+            self.control.broadcast_event(line);
+        }
     }
 }
 
