@@ -107,7 +107,7 @@ impl Shell {
         let network = open_network(&plan, &poll, now)?;
         let control_config =
             ControlConfig { path: plan.runtime.control_socket.clone(), readers: None };
-        let control = ControlServer::open(&control_config, registry, Token(CONTROL))
+        let control = ControlServer::open(&control_config, registry, Token(CONTROL), now)
             .map_err(Failure::Control)?;
         let codec = Codec::new(&plan).map_err(|error| Failure::Other(error.to_string()))?;
         let program = std::env::current_exe()
