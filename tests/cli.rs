@@ -220,3 +220,15 @@ fn a_daemon_with_a_broken_file_does_not_flood_the_log_under_systemd() {
     assert!(run("OTHER") < 1000);
     assert!(run("INVOCATION_ID") >= 2000);
 }
+
+#[test]
+fn a_daemon_whose_log_is_a_file_says_what_that_costs() {
+    let scratch = Scratch::new("log");
+    let path = scratch.path("log");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tandem"));
+    command.args(["run", "--config", &scratch.path("missing")]).env_remove("INVOCATION_ID");
+    assert_eq!(command.stderr(fs::File::create(&path).unwrap()).status().unwrap().code(), Some(2));
+    let told = fs::read_to_string(&path).unwrap();
+    assert!(told.contains("the log goes to a file"), "{told}");
+    assert!(!tandem(&["run", "--config", &scratch.path("missing")]).2.contains("to a file"));
+}

@@ -187,6 +187,12 @@ impl Child {
         self.kill(End::Cancelled);
     }
 
+    /// Lets it run on by itself, without its deadline: for work that must outlive us. One that has
+    /// not got all of its input is killed: half of it is worse than nothing.
+    pub fn leave(mut self) {
+        self.is_reaped |= self.unwritten.is_empty();
+    }
+
     fn register(&mut self, registry: &Registry) -> io::Result<()> {
         let exit = pidfd::open(self.group)?;
         registry.register(&mut SourceFd(&exit.as_raw_fd()), self.token, Interest::READABLE)?;
@@ -304,7 +310,7 @@ impl Child {
 }
 
 impl Drop for Child {
-    /// Leaves nothing running. A process that does not end at once stays a zombie of ours.
+    /// Leaves nothing running, unless it was left on purpose. A process that does not end at once stays a zombie of ours.
     fn drop(&mut self) {
         if !self.is_over() {
             self.kill_group();
