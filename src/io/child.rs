@@ -310,7 +310,8 @@ impl Child {
 }
 
 impl Drop for Child {
-    /// Leaves nothing running, unless it was left on purpose. A process that does not end at once stays a zombie of ours.
+    /// Leaves nothing running, unless it was left on purpose. A process that does not end at once
+    /// stays a zombie of ours.
     fn drop(&mut self) {
         if !self.is_over() {
             self.kill_group();

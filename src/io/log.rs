@@ -3,9 +3,9 @@
 //! A journal or a terminal that does not take a line now does not get it: lines are dropped and
 //! counted, and the count is told when lines are taken again.
 //!
-//! That holds for the journal, pipes and terminals. A regular file is always ready, and its disk may
-//! hold up every write: nothing can be done about it on one thread, so it is told at the start. It
-//! is meant for tests and for people who look at something.
+//! That holds for the journal, pipes and terminals. A regular file is always ready, and its disk
+//! may hold up every write: nothing can be done about it on one thread, so it is told at the
+//! start. It is meant for tests and for people who look at something.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd as _, BorrowedFd};
