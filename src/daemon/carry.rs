@@ -75,8 +75,9 @@ impl Shell {
     }
 
     fn report(&mut self, event: &Event) {
-        let line = self.journal.note(event);
-        self.control.broadcast_event(line);
+        if let Some(line) = self.journal.note(self.now, event) {
+            self.control.broadcast_event(line);
+        }
     }
 
     /// Answers an operator's request, or hands it to the engine.

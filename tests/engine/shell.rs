@@ -356,6 +356,8 @@ impl World {
             _ if !entry.has_power => Err(FenceFault::Unreachable),
             Mode::Dead => Err(FenceFault::Unreachable),
             Mode::Refuses(FenceFault::Credentials) => Err(FenceFault::Credentials),
+            // An agent that ends with 2 whatever it is told.
+            Mode::Refuses(FenceFault::AgentFailed) => Ok(Power::Off),
             Mode::Unclear => Ok(Power::Unknown),
             Mode::ReadsOff => Ok(Power::Off),
             Mode::Works | Mode::StaysOn | Mode::Hangs | Mode::Refuses(_) => {
