@@ -20,7 +20,7 @@ use mio::{Registry, Token};
 
 use super::announce::{Schedule, Sending};
 use super::destroy::Destroyer;
-use super::netlink::{Answer, Fault, Netlink, Notice, Request, RequestId};
+use super::netlink::{Address, Answer, Fault, Netlink, Notice, Request, RequestId};
 use super::nic::{Change, NicTable};
 use super::packet::NicPackets;
 use super::ping::Pinger;
@@ -173,7 +173,7 @@ impl Network {
         Ok(network)
     }
 
-    /// Which VIPs the kernel had on their NICs when this was opened, with whatever prefix.
+    /// Which VIPs the kernel had when this was opened, on whatever link and with whatever prefix.
     pub fn leftovers(&self) -> &[VipId] {
         &self.leftovers
     }
@@ -199,7 +199,7 @@ impl Network {
 
     /// Carries out [`crate::engine::Effect::Release`].
     pub fn release(&mut self, now: Instant, op: OpId) {
-        self.vips.release(op);
+        self.vips.release(op, &self.nics);
         self.turn(now);
     }
 
@@ -335,20 +335,15 @@ impl Network {
     }
 
     fn request_for(&self, ask: &Ask) -> Option<Request> {
-        let index_of = |vip: &VipId| {
-            let plan = self.vips.get(*vip)?;
-            Some((self.nics.index(plan.nic)?, plan))
-        };
         match ask {
-            Ask::Promote(nic) => Some(Request::Promote { index: self.nics.index(*nic)? }),
+            Ask::Promote(index) => Some(Request::Promote { index: *index }),
             Ask::Add(vip) => {
-                let (index, plan) = index_of(vip)?;
-                let label = plan.label.clone();
+                let plan = self.vips.get(*vip)?;
+                let (index, label) = (self.nics.index(plan.nic)?, plan.label.clone());
                 Some(Request::Add { index, net: plan.net, label, prefix_route: true })
             }
-            Ask::Delete(vip, net) => {
-                let (index, _plan) = index_of(vip)?;
-                Some(Request::Delete { index, net: *net })
+            Ask::Delete(_, Address { index, net }) => {
+                Some(Request::Delete { index: *index, net: *net })
             }
             Ask::List => Some(Request::Addresses),
         }
@@ -382,7 +377,8 @@ impl Network {
                 self.vips.listed(asked, Err(Fault::Unanswered), &self.nics);
             }
             (Ask::List, Err(fault)) => self.vips.listed(asked, Err(fault), &self.nics),
-            (Ask::Delete(..), Err(Fault::Denied(nix::errno::Errno::ENODEV))) => {
+            // The link is gone, and what was on it with it.
+            (Ask::Promote(_) | Ask::Delete(..), Err(Fault::Denied(nix::errno::Errno::ENODEV))) => {
                 self.vips.answered(now, asked, Ok(()), &self.nics);
             }
             (Ask::Promote(_) | Ask::Add(_) | Ask::Delete(..), result) => {

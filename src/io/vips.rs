@@ -36,12 +36,13 @@ pub const RESTORES_MAX: usize = 8192;
 /// One thing to ask the kernel for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ask {
-    /// Have the NIC keep other addresses when the first one of a subnet is deleted.
-    Promote(NicId),
+    /// Have the link with that number keep other addresses when the first one of a subnet is
+    /// deleted.
+    Promote(u32),
     /// Put the VIP on its NIC.
     Add(VipId),
-    /// Take the VIP off its NIC, where it has that prefix.
-    Delete(VipId, IpNet),
+    /// Take the VIP off the link that it is on, where it has that prefix.
+    Delete(VipId, Address),
     /// List all addresses.
     List,
 }
@@ -182,8 +183,9 @@ impl Vips {
         self.task = Task::Acquiring(Acquire { op, next: 0, waiting: 0 });
     }
 
-    /// Takes every VIP off its NIC. Whatever else runs is answered with `Unknown` first.
-    pub fn release(&mut self, op: OpId) {
+    /// Takes every VIP off its NIC, and off whatever other link a list then shows it on. Whatever
+    /// else runs is answered with `Unknown` first.
+    pub fn release(&mut self, op: OpId, nics: &NicTable) {
         let overtaken = Outcome::Unknown(Why::new("overtaken by a release"));
         match &self.task {
             Task::Idle => {}
@@ -199,8 +201,10 @@ impl Vips {
         self.is_holder = false;
         self.must_check = false;
         self.holds.fill(Hold::Out);
-        let all = self.ids().zip(&self.plan).map(|(vip, plan)| (vip, plan.net));
-        self.task = Task::Releasing(Release::new(op, all.collect()));
+        let planned = self.ids().zip(&self.plan).filter_map(|(vip, plan)| {
+            Some((vip, Address { index: nics.index(plan.nic)?, net: plan.net }))
+        });
+        self.task = Task::Releasing(Release::new(op, planned.collect()));
     }
 
     /// Puts one VIP back.
@@ -276,17 +280,16 @@ impl Vips {
         })
     }
 
-    /// Which VIPs a list of addresses has on their NICs, with the prefix they have there.
-    pub fn find_in(&self, addresses: &[Address], nics: &NicTable) -> Vec<(VipId, IpNet)> {
+    /// Which VIPs a list of addresses has on whatever link, and how.
+    pub fn find_in(&self, addresses: &[Address]) -> Vec<(VipId, Address)> {
         let mut found = vec![];
-        let mut listed: Vec<_> = addresses.iter().map(|a| (a.net.addr(), a)).collect();
-        listed.sort_unstable_by_key(|(addr, _)| *addr);
+        let mut listed: Vec<_> = addresses.iter().map(|a| (a.net.addr(), *a)).collect();
+        listed.sort_unstable_by_key(|(addr, address)| (*addr, address.index, address.net));
         for vip in self.ids() {
             let Some(plan) = self.get(vip) else { continue };
             let from = listed.partition_point(|(addr, _)| *addr < plan.net.addr());
             let same = listed.iter().skip(from).take_while(|(a, _)| *a == plan.net.addr());
-            let here = same.filter(|(_, address)| self.is_on(vip, address, nics));
-            found.extend(here.map(|(_, address)| (vip, address.net)));
+            found.extend(same.map(|(_, address)| (vip, *address)));
         }
         found
     }
@@ -296,7 +299,7 @@ impl Vips {
         let asks = match &mut self.task {
             Task::Idle => self.idle_asks(nics),
             Task::Acquiring(_) => self.acquire_asks(nics),
-            Task::Releasing(release) => release.next_asks(&self.plan, nics),
+            Task::Releasing(release) => release.next_asks(),
         };
         self.lists += u64::from(asks.contains(&Ask::List));
         let generation = self.generation;
@@ -411,11 +414,11 @@ impl Vips {
         if asked.generation != self.generation {
             return;
         }
-        let found = list.map(|addresses| self.find_in(addresses, nics));
+        let found = list.map(|addresses| self.find_in(addresses));
         if let Task::Releasing(release) = &mut self.task {
-            let still = |(vip, net): &(VipId, IpNet)| -> Why {
-                let nic = self.plan.get(vip.index()).map_or("?", |plan| nics.name(plan.nic));
-                Why::new(&format!("VIP {net} is still on {nic}"))
+            let still = |(_, address): &(VipId, Address)| -> Why {
+                let link = nics.link_name(address.index);
+                Why::new(&format!("VIP {} is still on {link}", address.net))
             };
             if let Some(outcome) = release.listed(found, still) {
                 let op = release.op;
@@ -437,7 +440,10 @@ impl Vips {
                 // One that was acknowledged behind the question may be missing in the answer.
                 Hold::Held { lists } => *lists < self.lists,
             });
-            if is_judged && !found.iter().any(|(present, _)| *present == vip) {
+            let is_there = |(present, address): &(VipId, Address)| {
+                *present == vip && self.is_on(vip, address, nics)
+            };
+            if is_judged && !found.iter().any(is_there) {
                 self.lose(vip);
             }
         }
@@ -518,22 +524,24 @@ impl Vips {
 
     /// What it means that an ask failed, in words that name VIP and NIC.
     fn failure(&self, ask: &Ask, fault: Fault, nics: &NicTable) -> Outcome {
-        let (what, nic) = match ask {
-            Ask::Promote(nic) => ("keeping other addresses".to_owned(), Some(*nic)),
+        let plan = |vip: &VipId| self.get(*vip);
+        let (what, link) = match ask {
+            Ask::Promote(index) => ("keeping other addresses".to_owned(), nics.link_name(*index)),
             Ask::Add(vip) => {
-                let plan = self.get(*vip);
-                (plan.map_or_else(String::new, |p| format!("VIP {}", p.net)), plan.map(|p| p.nic))
+                let what = plan(vip).map_or_else(String::new, |plan| format!("VIP {}", plan.net));
+                (what, plan(vip).map_or("?", |plan| nics.name(plan.nic)))
             }
-            Ask::Delete(vip, net) => (format!("VIP {net}"), self.get(*vip).map(|p| p.nic)),
-            Ask::List => ("the list of addresses".to_owned(), None),
+            Ask::Delete(_, address) => {
+                (format!("VIP {}", address.net), nics.link_name(address.index))
+            }
+            Ask::List => ("the list of addresses".to_owned(), "the host"),
         };
-        let nic = nic.map_or("the host", |nic| nics.name(nic));
         match fault {
             Fault::Denied(errno) => {
-                Outcome::Refused(Why::new(&format!("{what} on {nic}: {}", errno.desc())))
+                Outcome::Refused(Why::new(&format!("{what} on {link}: {}", errno.desc())))
             }
             Fault::Unanswered => {
-                Outcome::Unknown(Why::new(&format!("{what} on {nic}: the kernel did not answer")))
+                Outcome::Unknown(Why::new(&format!("{what} on {link}: the kernel did not answer")))
             }
         }
     }

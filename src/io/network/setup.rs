@@ -35,8 +35,7 @@ impl Network {
         self.netlink = Some(netlink);
         self.nics.enter_links(&links);
         self.nics.enter_addresses(&addresses);
-        self.leftovers =
-            self.vips.find_in(&addresses, &self.nics).into_iter().map(|(vip, _)| vip).collect();
+        self.leftovers = self.vips.find_in(&addresses).into_iter().map(|(vip, _)| vip).collect();
         self.leftovers.dedup();
         self.note_routers();
         for nic in self.nics.ids() {
