@@ -31,7 +31,7 @@ use tandem::sys::packet::PacketReceiver;
 use tandem::types::{NicId, VipId};
 use tandem::wire::arp::{self, Arp};
 use tandem::wire::ndp::{self, Ndp};
-use world::{PATIENCE, Rig, World, hear, nic, refusal, run, vip};
+use world::{PATIENCE, Rig, World, hear, nic, refusal, vip};
 
 fn gone(occurrence: &Occurrence) -> Option<VipId> {
     match occurrence {
@@ -288,16 +288,7 @@ fn a_loss_is_found_even_when_the_news_of_it_were_lost() {
     let Some(world) = World::new() else { return };
     let mut rig = Rig::new(&[nic("svc0", &[])], &[vip("10.77.0.100/24")]);
     assert_eq!(rig.acquire(), Outcome::Confirmed);
-    world.ip("link add noise type veth");
-    let batch = |verb: &str| -> String {
-        let line = |n: u32| format!("addr {verb} 10.66.{}.{}/32 dev noise\n", n / 250, n % 250);
-        (0..1500).map(line).collect()
-    };
-    let lines = format!("{}addr del 10.77.0.100/24 dev svc0\n{}", batch("add"), batch("del"));
-    let path = std::env::temp_dir().join(&world.near);
-    std::fs::write(&path, lines).unwrap();
-    run(&["ip", "-n", &world.near, "-batch", path.to_str().unwrap()]);
-    std::fs::remove_file(&path).unwrap();
+    world.flood_news("addr del 10.77.0.100/24 dev svc0");
     assert_eq!(rig.until(gone), VipId(0));
     assert_eq!(rig.restore(VipId(0)), Outcome::Confirmed);
 }

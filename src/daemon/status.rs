@@ -158,7 +158,7 @@ impl Sources<'_> {
                 format!("listening for its peers for another {left} ms (initdead)")
             }
             Some(Waiting::Purging) => {
-                "removing VIPs that an earlier life left on its NICs".to_owned()
+                "removing VIPs from its kernel that it does not hold".to_owned()
             }
             Some(Waiting::PathBad) => {
                 "a service NIC has no carrier, or no ping target answers: it fences nobody and \

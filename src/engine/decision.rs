@@ -11,7 +11,7 @@ use super::look::{Look, Verdict};
 use super::node::Node;
 use super::peer::{Peer, Presence};
 use super::proof::{Proof, Proofs};
-use super::role::{Purge, Role};
+use super::role::Role;
 use super::snapshot::Waiting;
 use crate::types::{FenceFault, Instant, NodeId, OpId, PeerState, Power, Term};
 use core::time::Duration;
@@ -196,7 +196,7 @@ impl Node {
 
     /// While somebody may yet be heard for the first time, a joining node listens.
     fn must_listen(&self) -> bool {
-        matches!(self.role.get(), Role::Joining { purge: Purge::Done })
+        matches!(self.role.get(), Role::Joining)
             && self.peers.iter().any(|peer| peer.presence == Presence::Unheard)
     }
 
@@ -295,7 +295,7 @@ impl Node {
         self.drop_ladders(out);
         let back = match self.role.get() {
             Role::Isolated | Role::Fencing | Role::Frozen => true,
-            Role::Joining { .. }
+            Role::Joining
             | Role::Standby
             | Role::Acquiring(_)
             | Role::Active { .. }
@@ -312,7 +312,7 @@ impl Node {
     fn climb(&mut self, cause: Cause, out: &mut Effects) {
         match self.role.get() {
             Role::Fencing | Role::Frozen => {}
-            Role::Joining { .. }
+            Role::Joining
             | Role::Standby
             | Role::Isolated
             | Role::Acquiring(_)

@@ -26,7 +26,7 @@ pub enum Effect {
         /// The term for which they are taken.
         term: Term,
     },
-    /// Take every VIP off its NIC. Confirmed when none is left. Overtakes a running
+    /// Take every VIP off every link. Confirmed when none is left. Overtakes a running
     /// [`Effect::Acquire`], which is then answered with `Unknown` first.
     Release {
         /// For the answer.

@@ -57,6 +57,12 @@ pub enum Input {
         /// The VIP.
         vip: VipId,
     },
+    /// One of the VIPs is in this node's kernel, on whatever link, though this node has not
+    /// acquired it: somebody else put it there.
+    VipStray {
+        /// The VIP.
+        vip: VipId,
+    },
     /// The one answer to an effect with an [`OpId`].
     Done {
         /// The effect's.

@@ -54,7 +54,7 @@ pub struct Snapshot {
 pub enum Waiting {
     /// It listens for peers until this moment.
     Listening(Instant),
-    /// It removes what an earlier life left in the kernel.
+    /// It removes VIPs from its kernel that it does not hold.
     Purging,
     /// Its own service path is not good.
     PathBad,

@@ -140,7 +140,8 @@ impl Node {
             term: self.term,
             ask: self.bid.unwrap_or(Term::NONE),
             flags: self.flags(),
-            granted: peer.granted,
+            // A promise stands, but nobody may act on it while this node's kernel may hold.
+            granted: if self.is_purging() { Term::NONE } else { peer.granted },
             identity: accepted(peer).incarnation,
         }
     }

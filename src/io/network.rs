@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  engine's effects                                       inputs for the engine
-//!  acquire, release, restore ──► Vips ──asks──► Netlink ──► Done, VipGone, Carrier
+//!  acquire, release, restore ──► Vips ──asks──► Netlink ──► Done, VipGone, VipStray, Carrier
 //!  announce, probe           ──► Schedule ────► NicPackets ──► Claim
 //!                                               Pinger ──────► Reach
 //! ```
@@ -52,6 +52,8 @@ pub enum Occurrence {
     },
     /// A VIP of ours vanished from the kernel without our asking.
     VipGone(VipId),
+    /// A VIP is in the kernel, on whatever link, that we have not acquired.
+    VipStray(VipId),
     /// A service NIC gained or lost its carrier; told for each NIC at the start.
     Carrier {
         /// The NIC.
@@ -81,6 +83,7 @@ impl Occurrence {
         match self {
             Self::Done { op, outcome } => Input::Done { op, outcome },
             Self::VipGone(vip) => Input::VipGone { vip },
+            Self::VipStray(vip) => Input::VipStray { vip },
             Self::Carrier { nic, up } => Input::Carrier { nic, up },
             Self::Reach { nic, up } => Input::Reach { nic, up },
             Self::Claim { vip, mac } => Input::Claim { vip, mac, at: now },
@@ -398,7 +401,13 @@ impl Network {
                     let change = self.nics.remove_link(index);
                     self.take_changes(now, change.as_slice());
                 }
-                Notice::Address(address) => self.nics.enter_address(&address),
+                Notice::Address(address) => {
+                    self.nics.enter_address(&address);
+                    if self.nics.is_vip(address.net.addr()) && !self.vips.is_wanting() {
+                        // Perhaps one that was released since: the list tells what is.
+                        self.vips.check();
+                    }
+                }
                 Notice::AddressGone(address) => {
                     self.nics.remove_address(&address);
                     if self.vips.is_held_address(&address, &self.nics) {
@@ -453,6 +462,12 @@ impl Network {
                     self.occurrences.push_back(Occurrence::Done { op, outcome });
                 }
                 VipNews::Gone(vip) => self.occurrences.push_back(Occurrence::VipGone(vip)),
+                VipNews::Stray(vip, index) => {
+                    let addr = self.vips.get(vip).map_or(String::new(), |p| p.net.to_string());
+                    let link = self.nics.link_name(index);
+                    log::warn!("somebody put VIP {addr} on {link}");
+                    self.occurrences.push_back(Occurrence::VipStray(vip));
+                }
                 VipNews::Released => self.begin_destroying(),
             }
         }

@@ -106,6 +106,11 @@ impl NicTable {
         self.links.get(&index).map_or("?", |(_, name)| name)
     }
 
+    /// Whether the address is that of a VIP.
+    pub fn is_vip(&self, addr: IpAddr) -> bool {
+        self.vips.contains(&addr)
+    }
+
     /// An address of the host from which `vip` can be asked for on that NIC: one in whose prefix it
     /// lies, for IPv6 else a link-local one.
     pub fn own_address_for(&self, nic: NicId, vip: IpAddr) -> Option<IpAddr> {
@@ -170,7 +175,7 @@ impl NicTable {
 
     /// Enters an address that is new or changed.
     pub fn enter_address(&mut self, address: &Address) {
-        if self.vips.contains(&address.net.addr()) {
+        if self.is_vip(address.net.addr()) {
             return;
         }
         if let Some(nic) = self.find(address.index).and_then(|id| self.nics.get_mut(id.index()))

@@ -62,6 +62,8 @@ pub enum VipNews {
     Done(OpId, Outcome),
     /// A VIP vanished without our asking.
     Gone(VipId),
+    /// A VIP that is not ours to have is on the link with that number.
+    Stray(VipId, u32),
     /// All VIPs were taken off; follows the end of that operation.
     Released,
 }
@@ -264,7 +266,13 @@ impl Vips {
         self.news.push_back(VipNews::Gone(vip));
     }
 
-    /// An address was deleted by somebody, or news were lost: compare what is held with a list.
+    /// Whether the VIPs are to be in the kernel. Otherwise whoever adds one is to be noticed.
+    pub fn is_wanting(&self) -> bool {
+        self.is_holder || matches!(self.task, Task::Acquiring(_))
+    }
+
+    /// An address was added or deleted by somebody, or news were lost: compare what is held with a
+    /// list.
     pub fn check(&mut self) {
         self.must_check = true;
     }
@@ -430,10 +438,16 @@ impl Vips {
             return;
         }
         self.is_checking = false;
-        let Ok(found) = found else {
+        let Ok(mut found) = found else {
             self.must_check = true;
             return;
         };
+        if !self.is_wanting() {
+            found.dedup_by_key(|(vip, _)| *vip);
+            let strays = found.iter().map(|(vip, at)| VipNews::Stray(*vip, at.index));
+            self.news.extend(strays);
+            return;
+        }
         for vip in self.ids() {
             let is_judged = self.holds.get(vip.index()).is_some_and(|hold| match hold {
                 Hold::Out => false,

@@ -23,6 +23,7 @@ mod random;
 mod rows;
 mod rows_rest;
 mod shell;
+mod strays;
 mod transitions;
 mod words;
 mod world;

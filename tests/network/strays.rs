@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use tandem::engine::Outcome;
+use tandem::io::network::Occurrence;
 use tandem::types::VipId;
 
 use crate::world::{Rig, World, nic, vip};
@@ -52,4 +53,50 @@ fn a_vip_on_a_renamed_nic_is_released() {
     assert!(world.has("10.77.0.100"), "a NIC that is up can be renamed and keeps its addresses");
     assert_eq!(rig.release(), Outcome::Confirmed);
     assert!(!world.has("10.77.0.100"), "{}", world.ip("-o addr show"));
+}
+
+fn stray(occurrence: &Occurrence) -> Option<VipId> {
+    match occurrence {
+        Occurrence::VipStray(vip) => Some(*vip),
+        _ => None,
+    }
+}
+
+// In: nothing is acquired; somebody adds a VIP on the NIC, another with another prefix elsewhere.
+// Out: each is told once; the release takes both; nothing is told of what we then add ourselves.
+#[test]
+fn vips_that_others_add_are_told_while_none_is_acquired() {
+    let Some(world) = World::new() else { return };
+    world.ip("link add old0 type veth");
+    let vips = ["10.77.0.100/24", "fd77::100/64", "10.77.0.101/24"].map(vip);
+    let mut rig = Rig::new(&[nic("svc0", &[])], &vips);
+    world.ip("addr add 10.77.0.200/24 dev svc0");
+    let seen = rig.during(Duration::from_millis(100));
+    assert!(seen.iter().all(|o| stray(o).is_none()), "a stranger's address: {seen:?}");
+    world.ip("addr add 10.77.0.100/24 dev svc0");
+    assert_eq!(rig.until(stray), VipId(0));
+    assert_eq!(rig.release(), Outcome::Confirmed);
+    world.ip("link set old0 up");
+    world.ip("addr add fd77::100/128 dev old0 nodad");
+    assert_eq!(rig.until(stray), VipId(1));
+    assert_eq!(rig.release(), Outcome::Confirmed);
+    assert!(!world.has("10.77.0.100") && !world.has("fd77::100"));
+    for round in 1..=3 {
+        assert_eq!(rig.acquire(), Outcome::Confirmed);
+        world.ip("addr add 10.77.0.101/32 dev svc0");
+        assert_eq!(rig.release(), Outcome::Confirmed);
+        let seen = rig.during(Duration::from_millis(100));
+        assert!(seen.iter().all(|o| stray(o).is_none()), "round {round}: {seen:?}");
+    }
+}
+
+// In: the news of a VIP that somebody adds are lost among thousands of others.
+// Out: it is told all the same.
+#[test]
+fn a_stray_vip_is_found_even_when_the_news_of_it_were_lost() {
+    let Some(world) = World::new() else { return };
+    let mut rig = Rig::new(&[nic("svc0", &[])], &[vip("10.77.0.100/24")]);
+    rig.during(Duration::from_millis(50));
+    world.flood_news("addr add 10.77.0.100/24 dev svc0");
+    assert_eq!(rig.until(stray), VipId(0));
 }

@@ -83,6 +83,21 @@ impl World {
         run(&whole)
     }
 
+    /// Has three thousand addresses come and go here while nobody reads the news, and among them
+    /// one change more: a command of `ip`.
+    pub fn flood_news(&self, change: &str) {
+        self.ip("link add noise type veth");
+        let batch = |verb: &str| -> String {
+            let line = |n: u32| format!("addr {verb} 10.66.{}.{}/32 dev noise\n", n / 250, n % 250);
+            (0..1500).map(line).collect()
+        };
+        let lines = format!("{}{change}\n{}", batch("add"), batch("del"));
+        let path = std::env::temp_dir().join(&self.near);
+        std::fs::write(&path, lines).unwrap();
+        run(&["ip", "-n", &self.near, "-batch", path.to_str().unwrap()]);
+        std::fs::remove_file(&path).unwrap();
+    }
+
     pub fn far_mac(&self) -> Mac {
         mac_of(&self.far_ip("link show svc0"))
     }
