@@ -13,6 +13,8 @@
     reason = "tests"
 )]
 
+#[path = "network/macs.rs"]
+mod macs;
 #[path = "network/strays.rs"]
 mod strays;
 #[path = "network/world.rs"]

@@ -43,6 +43,13 @@ pub enum Input {
         /// Whether a target answers. A NIC without targets is never reported.
         up: bool,
     },
+    /// A service NIC of this node has this MAC from now on. One that is gone keeps its last one.
+    Mac {
+        /// The NIC.
+        nic: NicId,
+        /// Its MAC.
+        mac: Mac,
+    },
     /// Somebody else's MAC answered for, or announced, one of the VIPs.
     Claim {
         /// The VIP.

@@ -19,7 +19,8 @@ use super::purge::Purge;
 use super::role::{Role, RoleCell};
 use super::settings::{Record, Remembered, Settings};
 use super::speech::Told;
-use crate::types::{Heartbeat, Instant, LinkId, OpId, PeerState, Seq, Term};
+use crate::types::heartbeat::NICS_MAX;
+use crate::types::{Heartbeat, Instant, LinkId, Mac, OpId, PeerState, Seq, Term};
 use core::time::Duration;
 
 /// How often one kind of refused heartbeat is told.
@@ -53,6 +54,8 @@ pub struct Node {
     /// Whether [`Effect::Exit`] was given.
     pub(super) exited: bool,
     pub(super) path: Path,
+    /// The MACs of this node's service NICs, for the peers: by them they know its answers.
+    pub(super) macs: [Mac; NICS_MAX],
     pub(super) look: Option<Look>,
     pub(super) memory: Memory,
     pub(super) devices: Devices,
@@ -97,6 +100,7 @@ impl Node {
             stopping: false,
             exited: false,
             path: Path::new(settings.nics),
+            macs: settings.macs,
             look: None,
             memory: Memory::new(Record::default()),
             devices,
@@ -126,6 +130,11 @@ impl Node {
             Input::Reach { nic, up } => {
                 if let Some(good) = self.path.note_reach(nic, up, self.now) {
                     self.note_nic(nic, good, out);
+                }
+            }
+            Input::Mac { nic, mac } => {
+                if let Some(place) = self.macs.get_mut(nic.index()) {
+                    *place = mac;
                 }
             }
             Input::Claim { vip, mac, at } => self.note_claim(vip, mac, at, out),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  engine's effects                                       inputs for the engine
-//!  acquire, release, restore ──► Vips ──asks──► Netlink ──► Done, VipGone, VipStray, Carrier
+//!  acquire, release, restore ──► Vips ──asks──► Netlink ──► Done, VipGone, VipStray,
+//!                                                           Carrier, Mac
 //!  announce, probe           ──► Schedule ────► NicPackets ──► Claim
 //!                                               Pinger ──────► Reach
 //! ```
@@ -61,6 +62,13 @@ pub enum Occurrence {
         /// Whether it has carrier.
         up: bool,
     },
+    /// A service NIC has another MAC than before, or appeared with it.
+    Mac {
+        /// The NIC.
+        nic: NicId,
+        /// The MAC.
+        mac: Mac,
+    },
     /// The ping targets behind a NIC began or ceased to answer.
     Reach {
         /// The NIC.
@@ -85,6 +93,7 @@ impl Occurrence {
             Self::VipGone(vip) => Input::VipGone { vip },
             Self::VipStray(vip) => Input::VipStray { vip },
             Self::Carrier { nic, up } => Input::Carrier { nic, up },
+            Self::Mac { nic, mac } => Input::Mac { nic, mac },
             Self::Reach { nic, up } => Input::Reach { nic, up },
             Self::Claim { vip, mac } => Input::Claim { vip, mac, at: now },
         }
@@ -434,6 +443,11 @@ impl Network {
             if change.carrier == Some(true) || (change.mac && self.nics.is_up(change.nic)) {
                 self.note_routers();
                 self.vips.announce_on(now, change.nic);
+            }
+            // The MAC of a NIC that is gone may answer for a VIP yet: it was renamed, perhaps.
+            let mac = self.nics.mac(change.nic).filter(|mac| change.mac && *mac != Mac::NONE);
+            if let Some(mac) = mac {
+                self.occurrences.push_back(Occurrence::Mac { nic: change.nic, mac });
             }
             if let Some(up) = change.carrier {
                 self.occurrences.push_back(Occurrence::Carrier { nic: change.nic, up });

@@ -20,6 +20,7 @@ mod freezing;
 mod ladder;
 mod machine;
 mod random;
+mod recognition;
 mod rows;
 mod rows_rest;
 mod shell;
