@@ -15,6 +15,8 @@
 
 #[path = "network/macs.rs"]
 mod macs;
+#[path = "network/probes.rs"]
+mod probes;
 #[path = "network/strays.rs"]
 mod strays;
 #[path = "network/world.rs"]
@@ -375,7 +377,7 @@ fn probes_find_the_host_that_has_the_vips() {
             world.ip("addr flush dev svc0");
         }
         let mut rig = Rig::new(&[nic("svc0", &[])], &vips);
-        rig.network.probe();
+        assert!(rig.network.probe());
         let mut claims = vec![];
         while claims.len() < 2 {
             claims.push(rig.until(|o| match o {
@@ -395,7 +397,7 @@ fn our_own_announcements_are_no_claims_and_a_rivals_are() {
     let Some(world) = World::new() else { return };
     let mut rig = Rig::new(&[nic("svc0", &[])], &[vip("10.77.0.100/24"), vip("fd77::100/64")]);
     assert_eq!(rig.acquire(), Outcome::Confirmed);
-    rig.network.probe();
+    assert!(rig.network.probe());
     rig.network.announce(clock::now());
     let seen = rig.during(Duration::from_millis(300));
     assert!(seen.iter().all(|o| !matches!(o, Occurrence::Claim { .. })), "{seen:?}");
@@ -427,7 +429,7 @@ fn probes_go_round_all_vips() {
     world.far_ip("addr add 10.77.0.139/24 dev svc0");
     let mut rig = Rig::new(&[nic("svc0", &[])], &vips);
     for round in 1..=3 {
-        rig.network.probe();
+        assert!(rig.network.probe());
         let seen = rig.during(Duration::from_millis(100));
         let claims: Vec<_> = seen
             .iter()

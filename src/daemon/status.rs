@@ -146,7 +146,9 @@ impl Sources<'_> {
         match self.view.waiting {
             Some(Waiting::Listening(_) | Waiting::Purging) => Health::Starting,
             Some(Waiting::OtherFirst(_)) | None => Health::TakingOver,
-            Some(Waiting::PathBad | Waiting::Settling(_) | Waiting::Resting(_)) => Health::NoActive,
+            Some(
+                Waiting::PathBad | Waiting::Unasked | Waiting::Settling(_) | Waiting::Resting(_),
+            ) => Health::NoActive,
         }
     }
 
@@ -163,6 +165,11 @@ impl Sources<'_> {
             Some(Waiting::PathBad) => {
                 "a service NIC has no carrier, or no ping target answers: it fences nobody and \
                  takes nothing over"
+                    .to_owned()
+            }
+            Some(Waiting::Unasked) => {
+                "its questions who has the VIPs do not leave a service NIC: it fences nobody \
+                 before it has looked"
                     .to_owned()
             }
             Some(Waiting::Settling(until)) => {

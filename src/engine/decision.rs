@@ -105,6 +105,9 @@ impl Node {
                     && self.look_verdict(peer) == Verdict::Pending
             };
             let is_pending = self.peers.iter().any(pending);
+            if is_pending && self.look.is_some_and(|look| look.is_unasked()) {
+                return Some(Waiting::Unasked);
+            }
             self.settling_until().filter(|_| is_pending).map(Waiting::Settling)
         }
     }

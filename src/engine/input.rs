@@ -43,6 +43,12 @@ pub enum Input {
         /// Whether a target answers. A NIC without targets is never reported.
         up: bool,
     },
+    /// The one answer to a [`super::Effect::Probe`].
+    Probed {
+        /// Whether questions left on every service NIC that has VIPs and is up, and on one at
+        /// least.
+        asked: bool,
+    },
     /// A service NIC of this node has this MAC from now on. One that is gone keeps its last one.
     Mac {
         /// The NIC.

@@ -132,6 +132,11 @@ impl Node {
                     self.note_nic(nic, good, out);
                 }
             }
+            Input::Probed { asked } => {
+                if let Some(look) = &mut self.look {
+                    look.note_probed(asked);
+                }
+            }
             Input::Mac { nic, mac } => {
                 if let Some(place) = self.macs.get_mut(nic.index()) {
                     *place = mac;

@@ -60,6 +60,8 @@ pub enum Waiting {
     PathBad,
     /// A service NIC of it has only just recovered: until this moment silence proves nothing.
     Settling(Instant),
+    /// Its questions who has the VIPs do not leave its service NICs.
+    Unasked,
     /// A takeover failed; the next one may begin at this moment.
     Resting(Instant),
     /// This heard peer goes first.

@@ -125,6 +125,8 @@ pub struct Network {
 /// What one NIC needs besides its place in the table.
 struct NicSlot {
     packets: Option<NicPackets>,
+    /// When its packet sockets are to be opened again, since they could not be.
+    reopen_at: Option<Instant>,
     pinger: Option<Pinger>,
     vips: Vec<VipId>,
     /// Where the next probe begins.
@@ -160,6 +162,7 @@ impl Network {
         let table = NicTable::new(names, vips.iter().map(|vip| vip.net.addr()));
         let slots = table.ids().zip(nics).map(|(id, nic)| NicSlot {
             packets: None,
+            reopen_at: None,
             pinger: Pinger::new(nic, ident, now),
             vips: setup::vips_of(id, vips),
             probe_from: 0,
@@ -229,18 +232,30 @@ impl Network {
     }
 
     /// Carries out [`crate::engine::Effect::Probe`]: asks once for at most [`PROBE_VIPS_MAX`] VIPs
-    /// of each NIC, and next time for the next ones.
-    pub fn probe(&mut self) {
+    /// of each NIC, and next time for the next ones. Whether a question left on every NIC that has
+    /// VIPs and is up, and on one at least: otherwise silence is no answer.
+    pub fn probe(&mut self) -> bool {
+        let (mut is_asked, mut is_missed) = (false, false);
         for (id, slot) in self.nics.ids().zip(&mut self.slots) {
-            let (Some(mac), Some(packets)) = (self.nics.mac(id), &slot.packets) else { continue };
-            for _ in 0..slot.vips.len().min(PROBE_VIPS_MAX) {
-                let vip = slot.vips.get(slot.probe_from).and_then(|vip| self.vips.get(*vip));
-                slot.probe_from = (slot.probe_from + 1) % slot.vips.len();
-                let Some(addr) = vip.map(|vip| vip.net.addr()) else { continue };
-                // A question that finds no room is lost, as on the wire; the next one follows.
-                let _: Sending = packets.ask(mac, self.nics.own_address_for(id, addr), addr);
+            if slot.vips.is_empty() {
+                continue;
             }
+            let mut left = 0_usize;
+            let mac = self.nics.mac(id).filter(|mac| *mac != Mac::NONE);
+            if let (Some(mac), Some(packets)) = (mac, &slot.packets) {
+                for _ in 0..slot.vips.len().min(PROBE_VIPS_MAX) {
+                    let vip = slot.vips.get(slot.probe_from).and_then(|vip| self.vips.get(*vip));
+                    slot.probe_from = (slot.probe_from + 1) % slot.vips.len();
+                    let Some(addr) = vip.map(|vip| vip.net.addr()) else { continue };
+                    // A question that finds no room is lost, as on the wire; the next one follows.
+                    let own = self.nics.own_address_for(id, addr);
+                    left += usize::from(packets.ask(mac, own, addr).is_ok());
+                }
+            }
+            is_asked |= left > 0;
+            is_missed |= left == 0 && self.nics.is_up(id);
         }
+        is_asked && !is_missed
     }
 
     /// Notes that a token is ready; whether it is one of ours. [`Self::turn`] does the work.
@@ -436,7 +451,7 @@ impl Network {
     fn take_changes(&mut self, now: Instant, changes: &[Change]) {
         for change in changes {
             if change.moved {
-                self.open_nic(change.nic);
+                self.open_nic(now, change.nic);
                 let is_present = self.nics.index(change.nic).is_some();
                 self.vips.nic_moved(change.nic, is_present);
             }
@@ -488,6 +503,12 @@ impl Network {
     }
 
     fn turn_nics(&mut self, now: Instant) {
+        let is_due = |slot: &NicSlot| slot.reopen_at.is_some_and(|at| now >= at);
+        for nic in self.nics.ids() {
+            if self.slots.get(nic.index()).is_some_and(is_due) {
+                self.open_nic(now, nic);
+            }
+        }
         for (id, slot) in self.nics.ids().zip(&mut self.slots) {
             if let Some(packets) = slot.packets.as_mut().filter(|packets| packets.has_more()) {
                 packets.turn(|vip, mac| {
@@ -528,11 +549,13 @@ impl Network {
             return Some(Instant::ZERO);
         }
         let pings = self.slots.iter().filter_map(|slot| slot.pinger.as_ref());
+        let sockets = self.slots.iter().filter_map(|slot| slot.reopen_at).min();
         let netlink = self.netlink.as_ref();
         let others = [
             netlink.and_then(Netlink::next_deadline),
             if netlink.is_none() { self.reopen_at } else { None },
             self.vips.next_deadline(),
+            sockets,
         ];
         others.into_iter().flatten().chain(pings.map(Pinger::next_deadline)).min()
     }

@@ -90,16 +90,26 @@ impl NicPackets {
     }
 
     /// Asks who has `vip`, from the host's address `own` if it has a suitable one.
-    pub fn ask(&self, mac: Mac, own: Option<IpAddr>, vip: IpAddr) -> Sending {
-        match (vip, own) {
-            (IpAddr::V4(vip), Some(IpAddr::V4(own))) => {
-                self.send_arp(&Arp::who_has(mac, Some(own), vip))
+    ///
+    /// # Errors
+    /// The question did not leave: there is no room now, or the NIC is down or gone.
+    pub fn ask(&self, mac: Mac, own: Option<IpAddr>, vip: IpAddr) -> io::Result<()> {
+        match vip {
+            IpAddr::V4(vip) => {
+                let own = own.and_then(|own| match own {
+                    IpAddr::V4(own) => Some(own),
+                    IpAddr::V6(_) => None,
+                });
+                self.sender.send(arp::ETHER_TYPE, &Arp::who_has(mac, own, vip).emit())
             }
-            (IpAddr::V4(vip), _) => self.send_arp(&Arp::who_has(mac, None, vip)),
-            (IpAddr::V6(vip), Some(IpAddr::V6(own))) => {
-                self.send_ndp(&Ndp::who_has(mac, Some(own), vip))
+            IpAddr::V6(vip) => {
+                let own = own.and_then(|own| match own {
+                    IpAddr::V6(own) => Some(own),
+                    IpAddr::V4(_) => None,
+                });
+                let question = Ndp::who_has(mac, own, vip).emit();
+                self.sender.send(ndp::ETHER_TYPE, question.as_bytes())
             }
-            (IpAddr::V6(vip), _) => self.send_ndp(&Ndp::who_has(mac, None, vip)),
         }
     }
 
