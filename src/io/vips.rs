@@ -88,8 +88,8 @@ enum Task {
 #[derive(Debug)]
 struct Acquire {
     op: OpId,
-    /// The first VIP that is not yet asked for.
-    next: usize,
+    /// The VIPs that are not yet asked for, and those that were lost since.
+    todo: VecDeque<VipId>,
     /// How many were asked for and are not answered.
     waiting: usize,
 }
@@ -182,7 +182,7 @@ impl Vips {
             return;
         }
         self.schedule.set_filling(true);
-        self.task = Task::Acquiring(Acquire { op, next: 0, waiting: 0 });
+        self.task = Task::Acquiring(Acquire { op, todo: self.ids().collect(), waiting: 0 });
     }
 
     /// Takes every VIP off its NIC, and off whatever other link a list then shows it on. Whatever
@@ -247,8 +247,18 @@ impl Vips {
     /// The NIC disappeared, or is another one with the same name: what was held on it is gone. It
     /// appeared: what this node should have on it, and has not, can now be put back.
     pub fn nic_moved(&mut self, nic: NicId, is_present: bool) {
+        // An answer that is on its way may be about the old one: the list tells what is.
+        self.must_check = true;
         for vip in self.ids() {
             if self.get(vip).is_none_or(|plan| plan.nic != nic) {
+                continue;
+            }
+            if let Task::Acquiring(acquire) = &mut self.task {
+                if self.holds.get(vip.index()).is_some_and(|hold| *hold != Hold::Out) {
+                    // Not complete without it: it is asked for again, or there is no NIC for it.
+                    acquire.todo.push_back(vip);
+                    self.let_go(vip);
+                }
                 continue;
             }
             let is_coming = self.restores.iter().any(|restore| restore.vip == vip);
@@ -259,11 +269,15 @@ impl Vips {
     }
 
     fn lose(&mut self, vip: VipId) {
+        self.let_go(vip);
+        self.news.push_back(VipNews::Gone(vip));
+    }
+
+    fn let_go(&mut self, vip: VipId) {
         if let Some(hold) = self.holds.get_mut(vip.index()) {
             *hold = Hold::Out;
         }
         self.schedule.end(vip);
-        self.news.push_back(VipNews::Gone(vip));
     }
 
     /// Whether the VIPs are to be in the kernel. Otherwise whoever adds one is to be noticed.
@@ -319,8 +333,9 @@ impl Vips {
         if acquire.waiting > 0 || self.schedule.awaits_first() {
             return vec![];
         }
-        let rest = self.plan.get(acquire.next..).unwrap_or_default();
-        let count = chunk_len(rest.iter().map(|vip| vip.net));
+        let plan = &self.plan;
+        let rest = acquire.todo.iter().filter_map(|vip| plan.get(vip.index()));
+        let count = chunk_len(rest.map(|vip| vip.net));
         if count == 0 {
             let op = acquire.op;
             self.task = Task::Idle;
@@ -330,10 +345,8 @@ impl Vips {
             // What came meanwhile has waited for this.
             return self.idle_asks(nics);
         }
-        let chunk = acquire.next..acquire.next + count;
-        acquire.next += count;
         acquire.waiting = count;
-        let vips: Vec<VipId> = chunk.filter_map(|n| u16::try_from(n).ok()).map(VipId).collect();
+        let vips: Vec<VipId> = acquire.todo.drain(..count).collect();
         if let Some(why) = vips.iter().find_map(|vip| self.missing_nic(*vip, nics)) {
             self.fail_acquire(Outcome::Refused(why));
             return self.idle_asks(nics);

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use tandem::config::network::Vip;
 use tandem::engine::Outcome;
 use tandem::io::network::Occurrence;
-use tandem::types::VipId;
+use tandem::types::{NicId, VipId};
 
 use crate::world::{Rig, World, nic, vip};
 
@@ -99,4 +100,26 @@ fn a_stray_vip_is_found_even_when_the_news_of_it_were_lost() {
     rig.during(Duration::from_millis(50));
     world.flood_news("addr add 10.77.0.100/24 dev svc0");
     assert_eq!(rig.until(stray), VipId(0));
+}
+
+// In: of two NICs with VIPs, the first is deleted and made anew while the VIPs of the second are
+// still being added.
+// Out: Confirmed, with the VIP on the new one.
+#[test]
+fn a_nic_that_comes_back_during_an_acquisition_gets_its_vip_again() {
+    let Some(world) = World::new() else { return };
+    world.ip("link add other0 type veth");
+    world.ip("link set other0 up");
+    let others = (0..250).map(|n| Vip { nic: NicId(1), ..vip(&format!("10.99.1.{n}/16")) });
+    let vips: Vec<Vip> = [vip("10.77.0.100/24")].into_iter().chain(others).collect();
+    let mut rig = Rig::new(&[nic("svc0", &[]), nic("other0", &[])], &vips);
+    let op = rig.begin_acquire();
+    rig.turn(Duration::ZERO);
+    assert!(world.has("10.77.0.100") && !world.has("10.99.1.249"), "half-way");
+    world.ip("link del svc0");
+    world.add_cable();
+    assert_eq!(rig.outcome(op), Outcome::Confirmed);
+    assert!(world.has("10.77.0.100"), "{}", world.ip("-o addr show dev svc0"));
+    let seen = rig.during(Duration::from_millis(200));
+    assert!(seen.iter().all(|o| !matches!(o, Occurrence::VipGone(_))), "{seen:?}");
 }

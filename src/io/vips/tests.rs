@@ -346,6 +346,42 @@ fn many_losses_are_restored_in_chunks_and_each_is_answered_once() {
 }
 
 #[test]
+fn a_nic_that_goes_and_comes_back_while_acquiring_gets_its_vips_again() {
+    for is_back in [true, false] {
+        let mut bench = bench_of(&many(100));
+        bench.vips.acquire(OpId(1), &bench.nics);
+        bench.turn();
+        bench.present.clear();
+        bench.nics.remove_link(3);
+        bench.vips.nic_moved(NicId(0), false);
+        if is_back {
+            let link = Link { index: 3, name: "svc0".into(), mac: Mac::NONE, up: true };
+            bench.nics.enter_link(&link);
+            bench.vips.nic_moved(NicId(0), true);
+            assert_eq!(bench.run(), [done(1, Outcome::Confirmed)]);
+            assert_eq!(bench.present.len(), 100, "all of them");
+            let again = bench.announced.iter().filter(|vip| **vip == VipId(0)).count();
+            assert_eq!(again, 2, "on the new NIC too");
+        } else {
+            assert_eq!(bench.run(), [refused(1, "VIP 10.0.0.32/16: there is no NIC svc0")]);
+        }
+    }
+}
+
+#[test]
+fn an_answer_of_a_nic_that_is_gone_is_not_believed_for_good() {
+    let mut bench = Bench::new(&["10.0.0.1/24"]);
+    bench.vips.acquire(OpId(1), &bench.nics);
+    let asks = bench.vips.next_asks(&bench.nics);
+    bench.vips.nic_moved(NicId(0), false);
+    bench.vips.nic_moved(NicId(0), true);
+    bench.answer(&asks[0]);
+    bench.present.clear();
+    bench.turn();
+    assert_eq!(bench.run(), [done(1, Outcome::Confirmed), VipNews::Gone(VipId(0))]);
+}
+
+#[test]
 fn restorations_without_a_nic_are_all_refused_at_once() {
     let mut bench = bench_of(&many(100));
     bench.nics.remove_link(3);
