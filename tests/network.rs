@@ -13,6 +13,8 @@
     reason = "tests"
 )]
 
+#[path = "network/claims.rs"]
+mod claims;
 #[path = "network/macs.rs"]
 mod macs;
 #[path = "network/probes.rs"]

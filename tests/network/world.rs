@@ -118,9 +118,15 @@ impl World {
 
     /// Sends an ARP frame from the far host.
     pub fn shout(&self, frame: &[u8]) {
+        self.shout_all(&[frame]);
+    }
+
+    /// Sends ARP frames from the far host.
+    pub fn shout_all(&self, frames: &[impl AsRef<[u8]>]) {
         enter(&self.far);
         let index = nix::net::if_::if_nametoindex("svc0").unwrap();
-        PacketSender::new(index).unwrap().send(0x0806, frame).unwrap();
+        let sender = PacketSender::new(index).unwrap();
+        frames.iter().for_each(|frame| sender.send(0x0806, frame.as_ref()).unwrap());
         self.enter_near();
     }
 
