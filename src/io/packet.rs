@@ -2,7 +2,8 @@
 //!
 //! Three packet sockets: one that only sends, one for ARP, one for neighbour advertisements. The
 //! kernel lets through only frames that concern a VIP of the NIC ([`filter`]), and a turn reads a
-//! bounded number of them. Whether a claim matters is not known here; only those of our own MACs are left out.
+//! bounded number of them. Whether a claim matters is not known here; only those of our own MACs
+//! are left out.
 
 mod filter;
 

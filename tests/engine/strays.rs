@@ -62,7 +62,8 @@ fn a_grant_is_not_repeated_while_a_vip_is_stray() {
     world.start_daemon(1);
     assert!(world.run_until(ms(400), |w| w.told(1, "granted")).is_some());
     world.machines[1].release_fails = true;
-    // The world refuses a heartbeat that grants, or calls itself harmless, with a VIP in the kernel.
+    // The world refuses a heartbeat that grants, or calls itself harmless, with a VIP in the
+    // kernel.
     stray(&mut world, 1, 0);
     world.run(ms(500));
     world.machines[1].release_fails = false;
