@@ -16,7 +16,10 @@ impl Shell {
         let now = self.now;
         match effect {
             Effect::Send(heartbeat) => self.send(&heartbeat),
-            Effect::Probe => self.network.probe(),
+            Effect::Probe => {
+                let asked = self.network.probe();
+                self.inbox.push_front(Input::Probed { asked });
+            }
             Effect::Acquire { op, term: _ } => {
                 // What the last holder answered while it was looked for is over.
                 self.claims.clear();

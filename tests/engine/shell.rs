@@ -76,7 +76,13 @@ impl World {
     fn carry_out(&mut self, machine: usize, effect: Effect, answers: &mut VecDeque<Input>) {
         match effect {
             Effect::Send(heartbeat) => self.send(machine, heartbeat),
-            Effect::Probe => self.probe(machine),
+            Effect::Probe => {
+                let asked = !self.machines[machine].mute;
+                if asked {
+                    self.probe(machine);
+                }
+                answers.push_front(Input::Probed { asked });
+            }
             Effect::Acquire { op, .. } => self.acquire(machine, op),
             Effect::Release { op } => self.release(machine, op, answers),
             Effect::Announce => {
