@@ -162,3 +162,73 @@ fn check_reads_the_file_the_key_and_tells_the_verdict_by_its_status() {
     assert_eq!((status, out.as_str()), (1, ""));
     assert!(err.contains("may be read or changed by others (mode 0644)"), "{err}");
 }
+
+/// The unit as systemd reads it: key and value of each line.
+fn unit() -> Vec<(String, String)> {
+    let lines = include_str!("../systemd/tandem.service").lines();
+    lines
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// A daemon that was killed comes back whatever else is broken: late NICs, full disks, many tries.
+#[test]
+fn nothing_in_the_unit_keeps_a_killed_daemon_from_coming_back() {
+    let unit = unit();
+    let value =
+        |wanted: &str| unit.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.as_str());
+    for needs_more in ["ExecStartPre", "StateDirectory", "PrivateTmp", "ConditionPathExists"] {
+        assert_eq!(value(needs_more), None, "{needs_more}");
+    }
+    assert_eq!(value("StartLimitIntervalSec"), Some("0"));
+    assert_eq!(value("Restart"), Some("always"));
+    assert_eq!(value("RuntimeDirectoryPreserve"), Some("yes"));
+}
+
+#[test]
+fn systemd_understands_the_unit() {
+    let scratch = Scratch::new("unit");
+    let binary = env!("CARGO_BIN_EXE_tandem");
+    let text = include_str!("../systemd/tandem.service").replace("/usr/bin/tandem", binary);
+    // The manual pages may not be installed.
+    let text = text.replace("Documentation=", "# ");
+    let path = scratch.path("tandem.service");
+    fs::write(&path, text).unwrap();
+    let Ok(output) = Command::new("systemd-analyze").args(["verify", &path]).output() else {
+        return;
+    };
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !told.contains("Unknown"), "{told}");
+}
+
+/// Systemd tries ten times a second, which is for a daemon that was killed.
+#[test]
+fn a_daemon_with_a_broken_file_does_not_flood_the_log_under_systemd() {
+    let scratch = Scratch::new("rest");
+    let path = scratch.path("tandem.toml");
+    fs::write(&path, "cluster = 1\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let begun = std::time::Instant::now();
+    let run = |variable: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tandem"));
+        command.args(["run", "--config", &path]).env_remove("INVOCATION_ID").env(variable, "1");
+        assert_eq!(command.output().unwrap().status.code(), Some(1));
+        begun.elapsed().as_millis()
+    };
+    assert!(run("OTHER") < 1000);
+    assert!(run("INVOCATION_ID") >= 2000);
+}
+
+#[test]
+fn a_daemon_whose_log_is_a_file_says_what_that_costs() {
+    let scratch = Scratch::new("log");
+    let path = scratch.path("log");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tandem"));
+    command.args(["run", "--config", &scratch.path("missing")]).env_remove("INVOCATION_ID");
+    assert_eq!(command.stderr(fs::File::create(&path).unwrap()).status().unwrap().code(), Some(2));
+    let told = fs::read_to_string(&path).unwrap();
+    assert!(told.contains("the log goes to a file"), "{told}");
+    assert!(!tandem(&["run", "--config", &scratch.path("missing")]).2.contains("to a file"));
+}

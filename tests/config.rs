@@ -55,6 +55,10 @@ impl Files for Imagined {
     fn is_program(&self, path: &Path) -> bool {
         path == Path::new("/usr/sbin/fence_apc_snmp")
     }
+
+    fn is_in_memory(&self, path: &Path) -> bool {
+        path.starts_with("/run")
+    }
 }
 
 /// The machine that `host` is called, or that will be `node` whatever it is called.

@@ -13,6 +13,14 @@
     reason = "tests"
 )]
 
+#[path = "network/claims.rs"]
+mod claims;
+#[path = "network/macs.rs"]
+mod macs;
+#[path = "network/probes.rs"]
+mod probes;
+#[path = "network/strays.rs"]
+mod strays;
 #[path = "network/world.rs"]
 mod world;
 
@@ -29,7 +37,7 @@ use tandem::sys::packet::PacketReceiver;
 use tandem::types::{NicId, VipId};
 use tandem::wire::arp::{self, Arp};
 use tandem::wire::ndp::{self, Ndp};
-use world::{PATIENCE, Rig, World, hear, nic, refusal, run, vip};
+use world::{PATIENCE, Rig, World, hear, nic, refusal, vip};
 
 fn gone(occurrence: &Occurrence) -> Option<VipId> {
     match occurrence {
@@ -286,16 +294,7 @@ fn a_loss_is_found_even_when_the_news_of_it_were_lost() {
     let Some(world) = World::new() else { return };
     let mut rig = Rig::new(&[nic("svc0", &[])], &[vip("10.77.0.100/24")]);
     assert_eq!(rig.acquire(), Outcome::Confirmed);
-    world.ip("link add noise type veth");
-    let batch = |verb: &str| -> String {
-        let line = |n: u32| format!("addr {verb} 10.66.{}.{}/32 dev noise\n", n / 250, n % 250);
-        (0..1500).map(line).collect()
-    };
-    let lines = format!("{}addr del 10.77.0.100/24 dev svc0\n{}", batch("add"), batch("del"));
-    let path = std::env::temp_dir().join(&world.near);
-    std::fs::write(&path, lines).unwrap();
-    run(&["ip", "-n", &world.near, "-batch", path.to_str().unwrap()]);
-    std::fs::remove_file(&path).unwrap();
+    world.flood_news("addr del 10.77.0.100/24 dev svc0");
     assert_eq!(rig.until(gone), VipId(0));
     assert_eq!(rig.restore(VipId(0)), Outcome::Confirmed);
 }
@@ -380,7 +379,7 @@ fn probes_find_the_host_that_has_the_vips() {
             world.ip("addr flush dev svc0");
         }
         let mut rig = Rig::new(&[nic("svc0", &[])], &vips);
-        rig.network.probe();
+        assert!(rig.network.probe());
         let mut claims = vec![];
         while claims.len() < 2 {
             claims.push(rig.until(|o| match o {
@@ -400,7 +399,7 @@ fn our_own_announcements_are_no_claims_and_a_rivals_are() {
     let Some(world) = World::new() else { return };
     let mut rig = Rig::new(&[nic("svc0", &[])], &[vip("10.77.0.100/24"), vip("fd77::100/64")]);
     assert_eq!(rig.acquire(), Outcome::Confirmed);
-    rig.network.probe();
+    assert!(rig.network.probe());
     rig.network.announce(clock::now());
     let seen = rig.during(Duration::from_millis(300));
     assert!(seen.iter().all(|o| !matches!(o, Occurrence::Claim { .. })), "{seen:?}");
@@ -432,7 +431,7 @@ fn probes_go_round_all_vips() {
     world.far_ip("addr add 10.77.0.139/24 dev svc0");
     let mut rig = Rig::new(&[nic("svc0", &[])], &vips);
     for round in 1..=3 {
-        rig.network.probe();
+        assert!(rig.network.probe());
         let seen = rig.during(Duration::from_millis(100));
         let claims: Vec<_> = seen
             .iter()

@@ -221,7 +221,8 @@ mod tests {
     fn serve(path: &Path, asked: usize) -> std::thread::JoinHandle<()> {
         let config = ControlConfig { path: path.to_owned(), readers: None };
         let mut poll = Poll::new().unwrap();
-        let mut server = ControlServer::open(&config, poll.registry(), Token(0)).unwrap();
+        let mut server =
+            ControlServer::open(&config, poll.registry(), Token(0), Instant::ZERO).unwrap();
         let event = |seq| EventLine { seq, ..EventLine::default() };
         std::thread::spawn(move || {
             let (mut events, mut answered, now) = (Events::with_capacity(8), 0, Instant::ZERO);

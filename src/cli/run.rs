@@ -1,5 +1,6 @@
 //! `tandem run`: the daemon, in the foreground, as the systemd unit starts it.
 
+use core::time::Duration;
 use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt};
@@ -29,6 +30,9 @@ Exit status:
   2   the file cannot be read, or the command line is wrong
 ";
 
+/// How long a daemon that cannot start waits before it says so to systemd.
+const REST: Duration = Duration::from_secs(2);
+
 struct Options {
     config: PathBuf,
     node: Option<String>,
@@ -42,9 +46,18 @@ pub(super) fn run(parser: &mut Parser) -> Result<u8, Failure> {
         return Ok(OK);
     };
     output::init(options.level);
-    let plan = load(&options)?;
+    let plan = load(&options).inspect_err(|_failure| rest())?;
     daemon::run(plan).map_err(|failure| Failure::failed(failure.to_string()))?;
     Ok(OK)
+}
+
+/// Systemd starts the daemon again after a tenth of a second, for the sake of one that was killed.
+/// A file with errors is not mended by then: without a pause the log would be full of them.
+#[allow(clippy::disallowed_methods, reason = "there is no loop yet")]
+fn rest() {
+    if std::env::var_os("INVOCATION_ID").is_some() {
+        std::thread::sleep(REST);
+    }
 }
 
 /// Nothing if help was asked for.

@@ -10,11 +10,16 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
+
 use super::CONFIG_LEN_MAX;
 use super::secret::{FileFacts, FileFault, Files, SECRET_LEN_MAX};
 
 /// Permission bits that let others than the owner write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// The memory file system without a bound, as initial file systems use it (statfs(2)).
+const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 
 /// The real disk.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,6 +36,15 @@ impl Files for Disk {
     fn is_program(&self, path: &Path) -> bool {
         let executable = |m: std::fs::Metadata| m.is_file() && m.permissions().mode() & 0o111 != 0;
         std::fs::metadata(path).is_ok_and(executable)
+    }
+
+    fn is_in_memory(&self, path: &Path) -> bool {
+        // What does not exist will be made in the nearest that does.
+        let found = path.ancestors().find_map(|path| statfs(path).ok());
+        found.is_some_and(|found| {
+            let kind = found.filesystem_type();
+            kind == TMPFS_MAGIC || kind == RAMFS_MAGIC
+        })
     }
 }
 
@@ -105,4 +119,17 @@ fn read_at_most(file: File, len_max: usize) -> Result<Vec<u8>, FileFault> {
 
 fn refused(error: &io::Error) -> FileFault {
     FileFault::Refused(error.kind().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_and_disks_are_told_apart_also_where_nothing_is_yet() {
+        assert!(Disk.is_in_memory(Path::new("/dev/shm")));
+        assert!(Disk.is_in_memory(Path::new("/dev/shm/not/there/yet")));
+        assert!(!Disk.is_in_memory(Path::new("/proc/sys")));
+        assert!(!Disk.is_in_memory(Path::new(env!("CARGO_MANIFEST_DIR"))));
+    }
 }

@@ -94,6 +94,16 @@ pub(super) fn check(
     if local.here {
         check_links(pair, local, facts, findings);
         check_vips(pair, local, facts, findings);
+        let runtime_dir = &pair.runtime.runtime_dir;
+        if !files.is_in_memory(runtime_dir) {
+            let wrong = format!(
+                "{} is on a disk: what is held is marked there at once, and a slow disk holds up \
+                 the heartbeats",
+                runtime_dir.display()
+            );
+            let instead = "write a directory in memory: \"/run/tandem\"";
+            findings.warn(&pair.runtime_dir_place, wrong, instead);
+        }
     } else {
         let wrong =
             format!("this host is another node: the NICs of {} are not checked", local.node.name);

@@ -26,6 +26,8 @@ pub(super) struct Pair {
     pub(super) vips: Vec<At<Vip>>,
     pub(super) devices: Vec<PairDevice>,
     pub(super) runtime: Runtime,
+    /// Where the runtime-dir is written, or would be.
+    pub(super) runtime_dir_place: Place,
 }
 
 /// One node.

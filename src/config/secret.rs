@@ -32,6 +32,9 @@ pub trait Files {
 
     /// Whether there is a program at `path` that can be started.
     fn is_program(&self, path: &Path) -> bool;
+
+    /// Whether what is written below `path`, which need not exist, is kept in memory alone.
+    fn is_in_memory(&self, path: &Path) -> bool;
 }
 
 /// A file that was read.

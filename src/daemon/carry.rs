@@ -16,7 +16,10 @@ impl Shell {
         let now = self.now;
         match effect {
             Effect::Send(heartbeat) => self.send(&heartbeat),
-            Effect::Probe => self.network.probe(),
+            Effect::Probe => {
+                let asked = self.network.probe();
+                self.inbox.push_front(Input::Probed { asked });
+            }
             Effect::Acquire { op, term: _ } => {
                 // What the last holder answered while it was looked for is over.
                 self.claims.clear();
@@ -75,8 +78,9 @@ impl Shell {
     }
 
     fn report(&mut self, event: &Event) {
-        let line = self.journal.note(event);
-        self.control.broadcast_event(line);
+        if let Some(line) = self.journal.note(self.now, event) {
+            self.control.broadcast_event(line);
+        }
     }
 
     /// Answers an operator's request, or hands it to the engine.

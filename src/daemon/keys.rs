@@ -6,8 +6,11 @@ use crate::wire::auth::{KeyError, Keys};
 use crate::wire::heartbeat::{self, ClusterId, LEN, Refusal};
 use core::time::Duration;
 
-/// How often refused datagrams of one link are told.
-const TOLD_INTERVAL: Duration = Duration::from_secs(1);
+/// How long refused datagrams of one link are not told again after they were: each time twice as
+/// long as before, as long as it goes on.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// The longest pause; after one without refused datagrams it begins with the shortest again.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// The codec of this cluster, with counters.
 #[derive(Debug)]
@@ -22,7 +25,27 @@ pub struct Codec {
 struct Refused {
     count: u64,
     told: u64,
+    /// Of the last one, told or not.
+    last_at: Option<Instant>,
     told_at: Option<Instant>,
+    pause: Duration,
+}
+
+impl Refused {
+    /// Counts one more; how many there were since they were last told, if it is time to tell.
+    fn note(&mut self, now: Instant) -> Option<u64> {
+        self.count = self.count.saturating_add(1);
+        let is_quiet = self.last_at.replace(now).is_none_or(|at| now >= at + PAUSE_MAX);
+        if is_quiet {
+            self.pause = PAUSE_MIN;
+        } else if self.told_at.is_some_and(|at| now < at + self.pause) {
+            return None;
+        } else {
+            self.pause = self.pause.saturating_mul(2).min(PAUSE_MAX);
+        }
+        self.told_at = Some(now);
+        Some(self.count - core::mem::replace(&mut self.told, self.count))
+    }
 }
 
 /// The reasons as the status names them.
@@ -81,13 +104,7 @@ impl Codec {
             *count = count.saturating_add(1);
         }
         let Some(refused) = self.links.get_mut(link.index()) else { return Err(None) };
-        refused.count = refused.count.saturating_add(1);
-        if refused.told_at.is_some_and(|at| now < at + TOLD_INTERVAL) {
-            return Err(None);
-        }
-        let count = refused.count - refused.told;
-        refused.told = refused.count;
-        refused.told_at = Some(now);
+        let Some(count) = refused.note(now) else { return Err(None) };
         Err(Some(Refusals { link, count, reason }))
     }
 
@@ -110,5 +127,28 @@ fn index_of(reason: Refusal) -> usize {
         Refusal::Cluster => 3,
         Refusal::Malformed(_) => 4,
         Refusal::Tag => 5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One a millisecond for ten minutes, then a quiet minute.
+    #[test]
+    fn a_flood_is_told_ever_more_seldom_and_all_of_it_is_counted() {
+        let mut refused = Refused::default();
+        let at = |ms: u64| Instant::from_millis(5_000_000 + ms);
+        let mut told = Vec::new();
+        for ms in 0..600_000 {
+            told.extend(refused.note(at(ms)).map(|count| (ms / 1000, count)));
+        }
+        let seconds: Vec<u64> = told.iter().map(|(second, _)| *second).collect();
+        assert_eq!(seconds, [0, 1, 3, 7, 15, 31, 63, 123, 183, 243, 303, 363, 423, 483, 543]);
+        let counted: u64 = told.iter().map(|(_, count)| count).sum();
+        assert_eq!(counted, 543_001, "all up to the last that was told");
+        assert_eq!(refused.note(at(660_000)), Some(57_000), "told at once again");
+        assert_eq!(refused.note(at(660_999)), None);
+        assert_eq!(refused.note(at(661_000)), Some(2));
     }
 }

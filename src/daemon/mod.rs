@@ -23,7 +23,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Plan, Priority};
+use crate::config::{Plan, Priority, Runtime};
 use crate::io::state_files::{Damage, StateFiles};
 use crate::sys::priority;
 use crate::types::{BootId, Incarnation};
@@ -78,7 +78,7 @@ impl core::error::Error for Failure {
 /// # Errors
 /// If something it needs cannot be had.
 pub fn run(plan: Plan) -> Result<(), Failure> {
-    let life = Life::begin(&plan)?;
+    let life = Life::begin(&plan.runtime)?;
     prepare_process(&plan);
     shell::Shell::open(plan, life)?.run()
 }
@@ -93,10 +93,13 @@ struct Life {
 }
 
 impl Life {
-    fn begin(plan: &Plan) -> Result<Self, Failure> {
-        let runtime = &plan.runtime;
+    fn begin(runtime: &Runtime) -> Result<Self, Failure> {
         make_directory(&runtime.runtime_dir)?;
-        make_directory(&runtime.state_dir)?;
+        // Without a state directory tandem serves, degraded: the first record that cannot be
+        // written tells.
+        if let Err(failure) = make_directory(&runtime.state_dir) {
+            log::error!("{failure}");
+        }
         let lock = lock(&runtime.runtime_dir)?;
         Ok(Self {
             boot: read_boot()?,
@@ -107,18 +110,10 @@ impl Life {
     }
 }
 
-/// A directory that only root may look into. One that cannot be made is told, not fatal: tandem
-/// serves without a state directory, degraded.
+/// A directory that only root may look into.
 fn make_directory(path: &Path) -> Result<(), Failure> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    match made {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-            log::warn!("cannot make {}: {error}", path.display());
-            Ok(())
-        }
-        Err(error) => Err(Failure::io(format!("make the directory {}", path.display()), error)),
-    }
+    made.map_err(|error| Failure::io(format!("make the directory {}", path.display()), error))
 }
 
 fn lock(directory: &Path) -> Result<File, Failure> {
@@ -179,4 +174,39 @@ fn or_nothing<T>(what: &str, read: Result<Option<T>, Damage>) -> Option<T> {
         log::warn!("the {what} of an earlier life {damage}");
         None
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn runtime(dir: &Path, state_dir: PathBuf) -> Runtime {
+        Runtime {
+            control_socket: dir.join("control"),
+            runtime_dir: dir.join("run"),
+            state_dir,
+            priority: Priority::Off,
+            lock_memory: false,
+        }
+    }
+
+    /// Row 21: whatever is wrong with it; what is in its place here is a file.
+    #[test]
+    fn a_state_directory_that_cannot_be_made_keeps_nobody_from_starting() {
+        let dir = std::env::temp_dir().join(format!("tandem-life-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join("file"), "").unwrap();
+        let life = Life::begin(&runtime(&dir, dir.join("file").join("state"))).unwrap();
+        assert!(life.files.read_record().is_err() || life.files.read_record().unwrap().is_none());
+        let other = Life::begin(&runtime(&dir, dir.join("state")));
+        assert!(matches!(other, Err(Failure::Other(_))), "the lock is held");
+        drop(life);
+        let broken = Runtime {
+            runtime_dir: dir.join("file").join("run"),
+            ..runtime(&dir, dir.join("state"))
+        };
+        assert!(matches!(Life::begin(&broken), Err(Failure::Io { .. })));
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 }

@@ -90,16 +90,64 @@ impl RecordWriter {
     }
 }
 
+impl Drop for RecordWriter {
+    /// A write that is under way when the daemon ends goes on: nobody waits for it, and it puts
+    /// the record into its place whole or not at all. (Systemd may end it all the same, as it ends
+    /// everything of a unit whose daemon has ended.)
+    fn drop(&mut self) {
+        if let Some((_, child)) = self.running.take() {
+            child.leave();
+        }
+    }
+}
+
 fn outcome(report: &Report) -> Outcome {
     let said = String::from_utf8_lossy(&report.output);
     let said = said.trim();
     match report.end {
         End::Exited(0) => Outcome::Confirmed,
         End::Exited(_) => Outcome::Refused(Why::new(said)),
+        End::NotBegun(errno) => {
+            let error = std::io::Error::from_raw_os_error(errno);
+            Outcome::Refused(Why::new(&format!("its writer cannot be started: {error}")))
+        }
         End::Signalled(signal) => {
             Outcome::Unknown(Why::new(&format!("its writer was ended by signal {signal}")))
         }
         End::Deadline => Outcome::Unknown(Why::new("the disk did not take it in time")),
         End::Endless | End::Cancelled => Outcome::Unknown(Why::new("its writer was ended")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::sys::clock;
+
+    #[test]
+    fn a_write_that_is_under_way_at_the_end_is_finished() {
+        let dir = std::env::temp_dir().join(format!("tandem-record-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let program = dir.join("slow");
+        std::fs::write(&program, "#!/bin/sh\nsleep 0.3\ncat >\"$2.new\" && mv \"$2.new\" \"$2\"\n")
+            .unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let poll = mio::Poll::new().unwrap();
+        let path = dir.join("record");
+        let mut writer = RecordWriter::new(program, &path, Token(1));
+        let record = Record::default();
+        writer.write(poll.registry(), clock::now(), OpId(1), &record);
+        assert!(writer.take_done().is_none());
+        drop(writer);
+        let read = || std::fs::read_to_string(&path).ok();
+        let written = (0..100).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            read()
+        });
+        assert_eq!(written, Some(record_text(&record)));
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }

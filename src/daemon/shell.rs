@@ -107,7 +107,7 @@ impl Shell {
         let network = open_network(&plan, &poll, now)?;
         let control_config =
             ControlConfig { path: plan.runtime.control_socket.clone(), readers: None };
-        let control = ControlServer::open(&control_config, registry, Token(CONTROL))
+        let control = ControlServer::open(&control_config, registry, Token(CONTROL), now)
             .map_err(Failure::Control)?;
         let codec = Codec::new(&plan).map_err(|error| Failure::Other(error.to_string()))?;
         let program = std::env::current_exe()
@@ -413,8 +413,9 @@ impl Shell {
 
     /// Tells something that the shell itself has noticed.
     pub(super) fn tell(&mut self, level: EventLevel, kind: &str, subject: &str, text: String) {
-        let line = self.journal.tell(level, kind, subject, text);
-        self.control.broadcast_event(line);
+        if let Some(line) = self.journal.tell(self.now, level, kind, subject, text) {
+            self.control.broadcast_event(line);
+        }
     }
 }
 

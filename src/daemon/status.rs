@@ -149,6 +149,7 @@ impl Sources<'_> {
             Some(Waiting::OtherFirst(_)) | None => Health::TakingOver,
             Some(
                 Waiting::PathBad
+                | Waiting::Unasked
                 | Waiting::Settling(_)
                 | Waiting::Resting(_)
                 | Waiting::CannotRelease,
@@ -164,11 +165,16 @@ impl Sources<'_> {
                 format!("listening for its peers for another {left} ms (initdead)")
             }
             Some(Waiting::Purging) => {
-                "removing VIPs that an earlier life left on its NICs".to_owned()
+                "removing VIPs from its kernel that it does not hold".to_owned()
             }
             Some(Waiting::PathBad) => {
                 "a service NIC has no carrier, or no ping target answers: it fences nobody and \
                  takes nothing over"
+                    .to_owned()
+            }
+            Some(Waiting::Unasked) => {
+                "its questions who has the VIPs do not leave a service NIC: it fences nobody \
+                 before it has looked"
                     .to_owned()
             }
             Some(Waiting::Settling(until)) => {

@@ -11,7 +11,7 @@ use super::look::{Look, Verdict};
 use super::node::Node;
 use super::peer::{Peer, Presence};
 use super::proof::{Proof, Proofs};
-use super::role::{Purge, Releasing, Role};
+use super::role::{Releasing, Role};
 use super::snapshot::Waiting;
 use crate::types::{FenceFault, Instant, NodeId, OpId, PeerState, Power, Term};
 use core::time::Duration;
@@ -109,6 +109,9 @@ impl Node {
                     && self.look_verdict(peer) == Verdict::Pending
             };
             let is_pending = self.peers.iter().any(pending);
+            if is_pending && self.look.is_some_and(|look| look.is_unasked()) {
+                return Some(Waiting::Unasked);
+            }
             self.settling_until().filter(|_| is_pending).map(Waiting::Settling)
         }
     }
@@ -202,7 +205,7 @@ impl Node {
 
     /// While somebody may yet be heard for the first time, a joining node listens.
     fn must_listen(&self) -> bool {
-        matches!(self.role.get(), Role::Joining { purge: Purge::Done })
+        matches!(self.role.get(), Role::Joining)
             && self.peers.iter().any(|peer| peer.presence == Presence::Unheard)
     }
 
@@ -315,7 +318,7 @@ impl Node {
         self.drop_ladders(out);
         let back = match self.role.get() {
             Role::Isolated | Role::Fencing | Role::Frozen => true,
-            Role::Joining { .. }
+            Role::Joining
             | Role::Standby
             | Role::Acquiring(_)
             | Role::Active { .. }
@@ -332,7 +335,7 @@ impl Node {
     fn climb(&mut self, cause: Cause, out: &mut Effects) {
         match self.role.get() {
             Role::Fencing | Role::Frozen => {}
-            Role::Joining { .. }
+            Role::Joining
             | Role::Standby
             | Role::Isolated
             | Role::Acquiring(_)

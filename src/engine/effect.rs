@@ -15,8 +15,9 @@ use crate::types::{DeviceId, Heartbeat, OpId, Term, VipId};
 pub enum Effect {
     /// Send this heartbeat on its link to its addressee. May be lost; is not answered.
     Send(Heartbeat),
-    /// Ask the service networks who has the VIPs, now, once. Answers come as
-    /// [`super::Input::Claim`].
+    /// Ask the service networks who has the VIPs, now, once. Answered with
+    /// [`super::Input::Probed`] before the next input is given to the engine; what the networks
+    /// say comes as [`super::Input::Claim`].
     Probe,
     /// Put every VIP on its NIC and announce it. Confirmed when all are up and were announced once.
     /// Refused when one cannot be had; those that were added may still be there.
@@ -26,7 +27,7 @@ pub enum Effect {
         /// The term for which they are taken.
         term: Term,
     },
-    /// Take every VIP off its NIC. Confirmed when none is left. Overtakes a running
+    /// Take every VIP off every link. Confirmed when none is left. Overtakes a running
     /// [`Effect::Acquire`], which is then answered with `Unknown` first.
     Release {
         /// For the answer.

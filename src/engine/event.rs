@@ -169,7 +169,12 @@ pub enum Event {
         /// The VIP.
         vip: VipId,
     },
-    /// It was put back.
+    /// A VIP is in the kernel of this node, which does not hold the resources; it is taken off.
+    VipStray {
+        /// The VIP.
+        vip: VipId,
+    },
+    /// A VIP that had vanished was put back.
     VipRestored {
         /// The VIP.
         vip: VipId,

@@ -13,7 +13,8 @@
 //! ```
 //!
 //! A command's success is never taken for off: only a reading after the command is. An "already
-//! off" that a device treats as an error is no failure, since it is read all the same.
+//! off" that a BMC treats as an error is no failure, since it is read all the same; an agent whose
+//! command failed is not read: what broke it may break its reading into an off.
 
 use core::time::Duration;
 
@@ -312,7 +313,14 @@ impl Try {
     ) {
         self.command = Some(reading.map(|_acknowledged| ()));
         self.step = match reading {
-            Err(FenceFault::Unreachable | FenceFault::Credentials | FenceFault::Cancelled) => {
+            // An agent that could not even be told has no word to give: it is told again in the
+            // next round, and one that only waited too long finds its work done then.
+            Err(
+                FenceFault::Unreachable
+                | FenceFault::Credentials
+                | FenceFault::AgentFailed
+                | FenceFault::Cancelled,
+            ) => {
                 self.report(ground, reading);
                 Step::Failed
             }
@@ -321,8 +329,7 @@ impl Try {
                 FenceFault::Privilege
                 | FenceFault::Refused
                 | FenceFault::Garbled
-                | FenceFault::Timeout
-                | FenceFault::AgentFailed,
+                | FenceFault::Timeout,
             ) => Step::Reading { op: ground.order(self.device, Order::Read, left) },
         };
     }

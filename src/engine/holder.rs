@@ -8,7 +8,7 @@ use super::event::{Cause, Event};
 use super::input::{Outcome, Why};
 use super::node::Node;
 use super::proof::Proofs;
-use super::role::{Acquiring, AcquiringStage, Purge, Releasing, ReleasingStage, Role};
+use super::role::{Acquiring, AcquiringStage, Releasing, ReleasingStage, Role};
 use super::settings::Mark;
 use super::upkeep::Missing;
 use crate::types::{Instant, OpId, PeerState, Term};
@@ -98,9 +98,6 @@ impl Node {
     /// Takes in the end of an operation of the role; whether it was one.
     pub(super) fn role_done(&mut self, op: OpId, outcome: &Outcome, out: &mut Effects) -> bool {
         match self.role.get() {
-            Role::Joining { purge: Purge::Running { op: ours } } if *ours == op => {
-                self.purge_done(outcome, out);
-            }
             Role::Acquiring(Acquiring { stage: AcquiringStage::Marking { op: ours }, .. })
                 if *ours == op =>
             {
@@ -123,7 +120,7 @@ impl Node {
             {
                 self.release_marked(outcome, out);
             }
-            Role::Joining { .. }
+            Role::Joining
             | Role::Standby
             | Role::Isolated
             | Role::Fencing
@@ -134,17 +131,6 @@ impl Node {
             | Role::Stopped { .. } => return false,
         }
         true
-    }
-
-    fn purge_done(&mut self, outcome: &Outcome, out: &mut Effects) {
-        let purge = match outcome {
-            Outcome::Confirmed => Purge::Done,
-            Outcome::Refused(why) | Outcome::Unknown(why) => {
-                out.push(Effect::Report(Event::ReleaseFailed { why: why.clone() }));
-                Purge::Resting { until: self.now + RETRY }
-            }
-        };
-        *self.role.get_mut() = Role::Joining { purge };
     }
 
     fn taking_done(&mut self, outcome: &Outcome, out: &mut Effects) {
@@ -235,13 +221,12 @@ impl Node {
         match self.role.get() {
             Role::Acquiring(_) | Role::Active { .. } => self.release(Cause::Stop, out),
             Role::Releasing(_) => {}
-            // Leftovers that cannot be removed make a goodbye false: it is tried until it is done.
-            Role::Joining { purge: Purge::Running { .. } | Purge::Resting { .. } } => {}
-            Role::Joining { .. }
-            | Role::Standby
-            | Role::Isolated
-            | Role::Fencing
-            | Role::Frozen => self.say_goodbye(out),
+            Role::Joining | Role::Standby | Role::Isolated | Role::Fencing | Role::Frozen => {
+                // VIPs that cannot be removed make a goodbye false: it is tried until it is done.
+                if !self.is_purging() {
+                    self.say_goodbye(out);
+                }
+            }
             Role::Stopped { .. } => self.end_when_heard(),
         }
     }
@@ -274,8 +259,10 @@ impl Node {
             peer.said
                 .is_some_and(|said| said.state == PeerState::Stopped || acknowledges(&said, since))
         });
+        // A VIP that appeared since makes the goodbye false again.
+        let is_purging = self.is_purging();
         if let Role::Stopped { ended, .. } = self.role.get_mut() {
-            *ended = over || heard;
+            *ended = !is_purging && (over || heard);
         }
     }
 
@@ -294,11 +281,6 @@ impl Node {
     pub(super) fn tick_role(&mut self, out: &mut Effects) {
         let now = self.now;
         match self.role.get() {
-            Role::Joining { purge: Purge::Resting { until } } if now >= *until => {
-                let op = self.ops.next();
-                *self.role.get_mut() = Role::Joining { purge: Purge::Running { op } };
-                out.push(Effect::Release { op });
-            }
             Role::Releasing(Releasing { stage: ReleasingStage::Resting { until }, .. })
                 if now >= *until =>
             {
@@ -312,7 +294,7 @@ impl Node {
                 self.end_doubt(out);
             }
             Role::Active { .. } => self.restore_missing(out),
-            Role::Joining { .. }
+            Role::Joining
             | Role::Standby
             | Role::Isolated
             | Role::Fencing
@@ -326,7 +308,6 @@ impl Node {
     /// When the role wants a tick.
     pub(super) fn role_deadline(&self) -> Option<Instant> {
         let role = match self.role.get() {
-            Role::Joining { purge: Purge::Resting { until } } => Some(*until),
             Role::Releasing(Releasing { stage: ReleasingStage::Resting { until }, .. }) => {
                 Some(*until)
             }
@@ -335,8 +316,9 @@ impl Node {
                 let idle = self.holding.missing.iter().filter(|missing| missing.op.is_none());
                 idle.map(|missing| missing.retry_at).min()
             }
-            Role::Stopped { until, ended: false, .. } => Some(*until),
-            Role::Joining { .. }
+            // Later than that, it is the end of a purge that is waited for.
+            Role::Stopped { until, ended: false, .. } => Some(*until).filter(|at| *at > self.now),
+            Role::Joining
             | Role::Standby
             | Role::Isolated
             | Role::Fencing

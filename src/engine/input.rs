@@ -43,6 +43,19 @@ pub enum Input {
         /// Whether a target answers. A NIC without targets is never reported.
         up: bool,
     },
+    /// The one answer to a [`super::Effect::Probe`].
+    Probed {
+        /// Whether questions left on every service NIC that has VIPs and is up, and on one at
+        /// least.
+        asked: bool,
+    },
+    /// A service NIC of this node has this MAC from now on. One that is gone keeps its last one.
+    Mac {
+        /// The NIC.
+        nic: NicId,
+        /// Its MAC.
+        mac: Mac,
+    },
     /// Somebody else's MAC answered for, or announced, one of the VIPs.
     Claim {
         /// The VIP.
@@ -54,6 +67,12 @@ pub enum Input {
     },
     /// One of the VIPs this node holds vanished from the kernel without our asking.
     VipGone {
+        /// The VIP.
+        vip: VipId,
+    },
+    /// One of the VIPs is in this node's kernel, on whatever link, though this node has not
+    /// acquired it: somebody else put it there.
+    VipStray {
         /// The VIP.
         vip: VipId,
     },

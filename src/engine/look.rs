@@ -28,9 +28,22 @@ pub(super) enum Verdict {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Look {
     started: Instant,
+    /// How many rounds in a row were really asked.
     rounds: u32,
     next_round: Instant,
     pause: Duration,
+    asked: Asked,
+    /// When as many rounds as it takes have had the time to be answered.
+    heard_out_at: Option<Instant>,
+}
+
+/// What became of the last round.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asked {
+    /// Not known yet; or there was none.
+    Pending,
+    Yes,
+    No,
 }
 
 impl Look {
@@ -39,7 +52,14 @@ impl Look {
     pub(super) fn new<'a>(now: Instant, links: impl Iterator<Item = &'a LinkSettings>) -> Self {
         let room = links.map(|link| link.deadtime.saturating_sub(link.warntime)).max();
         let pause = (room.unwrap_or(PAUSE_MAX) / ROUNDS).clamp(PAUSE_MIN, PAUSE_MAX);
-        Self { started: now, rounds: 0, next_round: now, pause }
+        Self {
+            started: now,
+            rounds: 0,
+            next_round: now,
+            pause,
+            asked: Asked::Pending,
+            heard_out_at: None,
+        }
     }
 
     /// When the next round is due.
@@ -47,11 +67,11 @@ impl Look {
         self.next_round
     }
 
-    /// Whether a round is due; counts it if so.
+    /// Whether a round is due; it counts when [`Look::note_probed`] says that it was asked.
     pub(super) fn begin_round(&mut self, now: Instant) -> bool {
         let due = now >= self.next_round;
         if due {
-            self.rounds = self.rounds.saturating_add(1);
+            self.asked = Asked::Pending;
             self.next_round = now + self.pause;
         }
         due
@@ -60,6 +80,22 @@ impl Look {
     /// While the loop was late nobody was asked: the next round is not due earlier for it.
     pub(super) fn forgive(&mut self, late_by: Duration, now: Instant) {
         self.next_round = (self.next_round + late_by).min(now + self.pause);
+    }
+
+    /// Whether the questions of the round left. Where nobody was asked, nobody was silent.
+    pub(super) fn note_probed(&mut self, asked: bool) {
+        self.rounds = if asked { self.rounds.saturating_add(1) } else { 0 };
+        self.asked = if asked { Asked::Yes } else { Asked::No };
+        if self.rounds < ROUNDS {
+            self.heard_out_at = None;
+        } else {
+            self.heard_out_at.get_or_insert(self.next_round);
+        }
+    }
+
+    /// Whether the questions of the last round did not leave this node.
+    pub(super) fn is_unasked(&self) -> bool {
+        self.asked == Asked::No
     }
 
     /// How long an answer counts: as many rounds as must go unanswered, and the one it answered.
@@ -73,7 +109,7 @@ impl Look {
         let answered = answered_at.is_some_and(|at| at >= self.started && now < at + window);
         if answered {
             Verdict::Answers
-        } else if self.rounds > ROUNDS || (self.rounds == ROUNDS && now >= self.next_round) {
+        } else if self.heard_out_at.is_some_and(|at| now >= at) {
             Verdict::Silent
         } else {
             Verdict::Pending
@@ -103,9 +139,24 @@ mod tests {
             let now = Instant::from_millis(ms);
             assert!(look.begin_round(now), "a round is due at {ms}");
             assert!(!look.begin_round(now), "only one at a time");
+            look.note_probed(true);
             assert_eq!(look.verdict(now, None), Verdict::Pending, "at {ms}");
         }
         assert_eq!(look.verdict(Instant::from_millis(130), None), Verdict::Silent);
+    }
+
+    #[test]
+    fn rounds_that_nobody_was_asked_in_are_no_silence() {
+        let mut look = look();
+        for (ms, asked) in [(100, true), (110, true), (120, false), (130, true), (140, true)] {
+            look.begin_round(Instant::from_millis(ms));
+            look.note_probed(asked);
+            assert_eq!(look.is_unasked(), !asked);
+            assert_eq!(look.verdict(Instant::from_millis(ms + 10), None), Verdict::Pending);
+        }
+        look.begin_round(Instant::from_millis(150));
+        look.note_probed(true);
+        assert_eq!(look.verdict(Instant::from_millis(160), None), Verdict::Silent);
     }
 
     #[test]
@@ -113,6 +164,7 @@ mod tests {
         let mut look = look();
         for ms in [100, 110, 120, 130] {
             look.begin_round(Instant::from_millis(ms));
+            look.note_probed(true);
         }
         let answered = Some(Instant::from_millis(121));
         assert_eq!(look.verdict(Instant::from_millis(130), answered), Verdict::Answers);

@@ -36,6 +36,7 @@ mod operator;
 mod path;
 mod peer;
 pub mod proof;
+mod purge;
 pub mod role;
 pub mod settings;
 pub mod snapshot;

@@ -15,10 +15,12 @@ use super::look::Look;
 use super::memory::Memory;
 use super::path::Path;
 use super::peer::{Hearing, Peer};
-use super::role::{Purge, Role, RoleCell};
+use super::purge::Purge;
+use super::role::{Role, RoleCell};
 use super::settings::{Record, Remembered, Settings};
 use super::speech::Told;
-use crate::types::{Heartbeat, Instant, LinkId, OpId, PeerState, Seq, Term};
+use crate::types::heartbeat::NICS_MAX;
+use crate::types::{Heartbeat, Instant, LinkId, Mac, OpId, PeerState, Seq, Term};
 use core::time::Duration;
 
 /// How often one kind of refused heartbeat is told.
@@ -34,6 +36,7 @@ pub struct Node {
     /// When a peer that was never heard counts as lost. Moves with our own stalls.
     pub(super) initdead_until: Instant,
     pub(super) role: RoleCell,
+    pub(super) purge: Purge,
     pub(super) peers: Vec<Peer>,
     /// The highest term this node knows of, reserved ones included; told to the peers.
     pub(super) term: Term,
@@ -51,6 +54,8 @@ pub struct Node {
     /// Whether [`Effect::Exit`] was given.
     pub(super) exited: bool,
     pub(super) path: Path,
+    /// The MACs of this node's service NICs, for the peers: by them they know its answers.
+    pub(super) macs: [Mac; NICS_MAX],
     pub(super) look: Option<Look>,
     /// Whether this step may find a peer's VIPs silent: only a tick may.
     pub(super) may_judge: bool,
@@ -85,6 +90,7 @@ impl Node {
             started: now,
             initdead_until: now + settings.initdead,
             role: RoleCell::new(now),
+            purge: Purge::Done,
             last_told: vec![Told::default(); peers.len()],
             health: Health::new(&settings),
             peers,
@@ -96,6 +102,7 @@ impl Node {
             stopping: false,
             exited: false,
             path: Path::new(settings.nics),
+            macs: settings.macs,
             look: None,
             may_judge: false,
             memory: Memory::new(Record::default()),
@@ -130,8 +137,19 @@ impl Node {
                     self.note_nic(nic, good, out);
                 }
             }
+            Input::Probed { asked } => {
+                if let Some(look) = &mut self.look {
+                    look.note_probed(asked);
+                }
+            }
+            Input::Mac { nic, mac } => {
+                if let Some(place) = self.macs.get_mut(nic.index()) {
+                    *place = mac;
+                }
+            }
             Input::Claim { vip, mac, at } => self.note_claim(vip, mac, at, out),
             Input::VipGone { vip } => self.note_vip_gone(vip, out),
+            Input::VipStray { vip } => self.note_vip_stray(vip, out),
             Input::Done { op, outcome } => self.note_done(op, &outcome, out),
             Input::Reading { op, reading } => self.note_reading(op, reading, out),
             Input::ConfirmOff { request, node, force } => {
@@ -169,6 +187,7 @@ impl Node {
         note(self.memory.next_deadline(self.now));
         note(self.devices.next_deadline());
         note(self.role_deadline());
+        note(self.purge_deadline());
         next.map(|at| at.max(Instant::from_nanos(self.now.as_nanos().saturating_add(1))))
     }
 
@@ -200,6 +219,7 @@ impl Node {
         self.newest_claim = record.held_term;
         match held {
             Some(mark) => self.adopt(mark, out),
+            // Removed before anything is promised.
             None if remembered.leftovers => self.purge(out),
             None => {}
         }
@@ -211,6 +231,7 @@ impl Node {
         }
         self.check_devices(out);
         self.tick_role(out);
+        self.tick_purge(out);
     }
 
     /// Own lateness is nobody's silence; after a gap as long as a deadtime, nothing that was
@@ -369,6 +390,7 @@ impl Node {
     fn note_done(&mut self, op: OpId, outcome: &Outcome, out: &mut Effects) {
         let ours = self.memory.done(op, outcome, self.now)
             || self.role_done(op, outcome, out)
+            || self.purge_done(op, outcome, out)
             || self.restore_done(op, outcome, out);
         if !ours {
             self.late_answers = self.late_answers.saturating_add(1);
@@ -387,29 +409,10 @@ impl Node {
         }
     }
 
-    /// Leftovers of an earlier life are removed before anything is promised.
-    fn purge(&mut self, out: &mut Effects) {
-        let op = self.ops.next();
-        *self.role.get_mut() = Role::Joining { purge: Purge::Running { op } };
-        out.push(Effect::Release { op });
-    }
-
-    /// Whether leftovers of an earlier life may still be there.
-    pub(super) fn is_purging(&self) -> bool {
-        matches!(
-            self.role.get(),
-            Role::Joining { purge: Purge::Running { .. } | Purge::Resting { .. } }
-        )
-    }
-
     /// Whether this node holds nothing and takes nothing right now.
     pub(super) fn is_passive(&self) -> bool {
         match self.role.get() {
-            Role::Joining { .. }
-            | Role::Standby
-            | Role::Isolated
-            | Role::Fencing
-            | Role::Frozen => true,
+            Role::Joining | Role::Standby | Role::Isolated | Role::Fencing | Role::Frozen => true,
             Role::Acquiring(_)
             | Role::Active { .. }
             | Role::Releasing(_)

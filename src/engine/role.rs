@@ -20,10 +20,8 @@ use crate::types::{Instant, OpId, PeerState, Term};
 /// What this node is, with what it needs for being it.
 #[derive(Debug)]
 pub(super) enum Role {
-    /// Listening; removing what an earlier life left, if `purge` runs.
-    Joining {
-        purge: Purge,
-    },
+    /// Listening.
+    Joining,
     Standby,
     Isolated,
     Fencing,
@@ -45,19 +43,6 @@ pub(super) enum Role {
         /// Whether the end was asked for already.
         ended: bool,
     },
-}
-
-/// Whether leftovers are being removed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Purge {
-    Running {
-        op: OpId,
-    },
-    /// It failed, and is tried again.
-    Resting {
-        until: Instant,
-    },
-    Done,
 }
 
 /// A takeover under way.
@@ -98,7 +83,7 @@ impl Role {
     /// The role as it is told to the peers.
     pub(super) fn state(&self) -> PeerState {
         match self {
-            Self::Joining { .. } => PeerState::Joining,
+            Self::Joining => PeerState::Joining,
             Self::Standby => PeerState::Standby,
             Self::Isolated => PeerState::Isolated,
             Self::Fencing => PeerState::Fencing,
@@ -121,7 +106,7 @@ pub(super) struct RoleCell {
 
 impl RoleCell {
     pub(super) fn new(now: Instant) -> Self {
-        Self { role: Role::Joining { purge: Purge::Done }, since: now, cause: Cause::Started }
+        Self { role: Role::Joining, since: now, cause: Cause::Started }
     }
 
     pub(super) fn get(&self) -> &Role {

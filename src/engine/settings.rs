@@ -18,7 +18,8 @@ pub struct Settings {
     pub nics: u8,
     /// How many virtual IPs there are.
     pub vips: u16,
-    /// The MAC addresses of this node's service NICs.
+    /// The MAC addresses of this node's service NICs at the start, as far as they are there;
+    /// [`super::Input::Mac`] tells others.
     pub macs: [Mac; NICS_MAX],
     /// How long all peers are listened for at start before the silent ones need a proof.
     pub initdead: Duration,

@@ -54,12 +54,14 @@ pub struct Snapshot {
 pub enum Waiting {
     /// It listens for peers until this moment.
     Listening(Instant),
-    /// It removes what an earlier life left in the kernel.
+    /// It removes VIPs from its kernel that it does not hold.
     Purging,
     /// Its own service path is not good.
     PathBad,
     /// A service NIC of it has only just recovered: until this moment silence proves nothing.
     Settling(Instant),
+    /// Its questions who has the VIPs do not leave its service NICs.
+    Unasked,
     /// A takeover failed; the next one may begin at this moment.
     Resting(Instant),
     /// This heard peer goes first.

@@ -3,8 +3,10 @@
 use super::effect::{Effect, Effects};
 use super::node::Node;
 use super::peer::Peer;
-use crate::types::heartbeat::{Flags, LINKS_MAX};
-use crate::types::{Hears, Heartbeat, Incarnation, Instant, LinkId, PeerState, Seq, Session, Term};
+use crate::types::heartbeat::{Flags, LINKS_MAX, NICS_MAX};
+use crate::types::{
+    Hears, Heartbeat, Incarnation, Instant, LinkId, Mac, PeerState, Seq, Session, Term,
+};
 
 /// All that a heartbeat says besides the link: when it changes, it is told at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -15,6 +17,7 @@ pub(super) struct Told {
     flags: Flags,
     granted: Term,
     identity: Incarnation,
+    macs: [Mac; NICS_MAX],
 }
 
 /// To which incarnation of the addressee a heartbeat answers.
@@ -129,7 +132,7 @@ impl Node {
             config_digest: self.settings.config_digest,
             failcount_digest: 0,
             good_nics: self.path.good_mask(),
-            macs: self.settings.macs,
+            macs: self.macs,
             hears: hearing(peer),
         })
     }
@@ -140,8 +143,10 @@ impl Node {
             term: self.term,
             ask: self.bid.unwrap_or(Term::NONE),
             flags: self.flags(),
-            granted: peer.granted,
+            // A promise stands, but nobody may act on it while this node's kernel may hold.
+            granted: if self.is_purging() { Term::NONE } else { peer.granted },
             identity: accepted(peer).incarnation,
+            macs: self.macs,
         }
     }
 

@@ -47,6 +47,7 @@ impl Event {
             | Self::FenceLevel { .. }
             | Self::FenceLevelFailed { .. }
             | Self::VipGone { .. }
+            | Self::VipStray { .. }
             | Self::ConfirmedOff { .. }
             | Self::ProofVoid { .. }
             | Self::Refused { .. } => Severity::Warning,
@@ -111,6 +112,7 @@ impl Event {
             Self::FenceDevice { device, .. } => names.device(*device),
             Self::Collision { vip, .. }
             | Self::VipGone { vip }
+            | Self::VipStray { vip }
             | Self::VipRestored { vip }
             | Self::VipNotRestored { vip, .. } => names.vip(*vip),
             Self::Degraded { what, .. } => match what {
@@ -152,6 +154,7 @@ impl Event {
             Self::AcquireFailed { .. } => "acquire-failed",
             Self::ReleaseFailed { .. } => "release-failed",
             Self::VipGone { .. } => "vip-gone",
+            Self::VipStray { .. } => "vip-stray",
             Self::VipRestored { .. } => "vip-restored",
             Self::VipNotRestored { .. } => "vip-not-restored",
             Self::Degraded { .. } => "degraded",
@@ -187,6 +190,7 @@ impl fmt::Display for Line<'_> {
             | Event::AcquireFailed { .. }
             | Event::ReleaseFailed { .. }
             | Event::VipGone { .. }
+            | Event::VipStray { .. }
             | Event::VipRestored { .. }
             | Event::VipNotRestored { .. }
             | Event::Degraded { .. } => self.fmt_holding(f),
@@ -327,6 +331,10 @@ impl Line<'_> {
             ),
             Event::ReleaseFailed { why } => {
                 write!(f, "release failed: {}; trying again until it is done", why.as_str())
+            }
+            Event::VipStray { vip } => {
+                let vip = names.vip(*vip);
+                write!(f, "vip {vip} is on this node, which does not hold it: it is taken off")
             }
             Event::VipGone { vip } => {
                 write!(f, "vip {} was removed by somebody else: putting it back", names.vip(*vip))

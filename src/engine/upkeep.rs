@@ -43,7 +43,7 @@ impl Node {
     pub(super) fn note_holder_heard(&mut self, life: Option<Life>, out: &mut Effects) {
         let holding = match self.role.get() {
             Role::Acquiring(_) | Role::Active { .. } => true,
-            Role::Joining { .. }
+            Role::Joining
             | Role::Standby
             | Role::Isolated
             | Role::Fencing

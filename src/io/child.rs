@@ -1,10 +1,10 @@
 //! One child process, bounded in time and output, that the loop never waits for.
 //!
 //! It gets bytes on its standard input and nothing else of ours: no arguments but those given, a
-//! fixed environment, `/` as its directory, a process group of its own. What it prints is kept up
-//! to [`OUTPUT_KEPT_MAX`] bytes and drained beyond. Its end, or its deadline, or too much output,
-//! gives exactly one [`Report`]; after it nothing of its group is left running. It knows nothing
-//! of what the program is for.
+//! fixed environment, `/` as its directory, a process group of its own. Of what it prints the last
+//! [`OUTPUT_KEPT_MAX`] bytes are kept: programs say at the end what came of it. Its end, or its
+//! deadline, or too much output, gives exactly one [`Report`]; after it nothing of its group is
+//! left running. It knows nothing of what the program is for.
 //!
 //! ```text
 //! Running ──exit seen──────────────────────────────► Gone   (report: how it ended)
@@ -13,9 +13,9 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 
 use mio::unix::SourceFd;
 use mio::unix::pipe::{Receiver, Sender};
@@ -26,9 +26,10 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use crate::sys::pidfd;
+use crate::sys::spawn::{self, Program, Started};
 use crate::types::Instant;
 
-/// How much of the output is kept, from its beginning, in bytes.
+/// How much of the output is kept, from its end, in bytes.
 pub const OUTPUT_KEPT_MAX: usize = 4096;
 /// How much may be printed at all, in bytes; a child that prints more is killed.
 pub const OUTPUT_MAX: usize = 1 << 20;
@@ -55,7 +56,7 @@ pub struct Spec {
 pub struct Report {
     /// How.
     pub end: End,
-    /// The beginning of what it printed, standard output and error as they came.
+    /// The end of what it printed, standard output and error as they came.
     pub output: Vec<u8>,
 }
 
@@ -64,6 +65,8 @@ pub struct Report {
 pub enum End {
     /// It ended with this status.
     Exited(i32),
+    /// The program could not be begun: the error's number (errno(3)).
+    NotBegun(i32),
     /// A signal that was not ours ended it.
     Signalled(i32),
     /// It was killed at its deadline.
@@ -77,7 +80,8 @@ pub enum End {
 /// A child process, from its start until it is reaped.
 #[derive(Debug)]
 pub struct Child {
-    process: std::process::Child,
+    started: Started,
+    /// Its own number and its group's.
     group: Pid,
     /// Readable when the process has ended.
     exit: Option<OwnedFd>,
@@ -104,28 +108,25 @@ enum Life {
 }
 
 impl Child {
-    /// Starts it. All its descriptors are registered with `token`.
+    /// Starts it, without waiting for the program to be found and begun: if it cannot be, its end
+    /// is [`End::NotBegun`]. All its descriptors are registered with `token`.
+    ///
+    /// # Errors
+    /// If there can be no process, or no pipe, or what is to be run cannot be written as C does.
     pub fn start(registry: &Registry, token: Token, spec: Spec) -> io::Result<Self> {
-        let (read_end, write_end) = io::pipe()?;
-        let mut process = Command::new(&spec.program)
-            .args(&spec.arguments)
-            .env_clear()
-            .envs(ENVIRONMENT)
-            .current_dir("/")
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(write_end.try_clone()?)
-            .stderr(write_end)
-            .spawn()?;
-        let input = process.stdin.take().map(Sender::from);
-        let group = i32::try_from(process.id()).map(Pid::from_raw).map_err(io::Error::other)?;
+        let program = Program::new(&spec.program, &spec.arguments, &ENVIRONMENT)?;
+        let (its_input, input) = io::pipe()?;
+        let (output, its_output) = io::pipe()?;
+        let started = spawn::start(&program, &its_input, &its_output)?;
+        drop((its_input, its_output));
+        let group = started.pid;
         let mut child = Self {
-            process,
+            started,
             group,
             exit: None,
-            input,
+            input: Some(Sender::from(OwnedFd::from(input))),
             unwritten: spec.input,
-            output: Some(Receiver::from(OwnedFd::from(read_end))),
+            output: Some(Receiver::from(OwnedFd::from(output))),
             kept: Vec::new(),
             printed: 0,
             token,
@@ -186,8 +187,14 @@ impl Child {
         self.kill(End::Cancelled);
     }
 
+    /// Lets it run on by itself, without its deadline: for work that must outlive us. One that has
+    /// not got all of its input is killed: half of it is worse than nothing.
+    pub fn leave(mut self) {
+        self.is_reaped |= self.unwritten.is_empty();
+    }
+
     fn register(&mut self, registry: &Registry) -> io::Result<()> {
-        let exit = pidfd::open(self.process.id())?;
+        let exit = pidfd::open(self.group)?;
         registry.register(&mut SourceFd(&exit.as_raw_fd()), self.token, Interest::READABLE)?;
         self.exit = Some(exit);
         if let Some(input) = &mut self.input {
@@ -227,8 +234,9 @@ impl Child {
             match output.read(&mut buffer) {
                 Ok(0) => self.output = None,
                 Ok(len) => {
-                    let room = OUTPUT_KEPT_MAX.saturating_sub(self.kept.len());
-                    self.kept.extend(buffer.iter().take(len.min(room)));
+                    self.kept.extend(buffer.iter().take(len));
+                    let beyond = self.kept.len().saturating_sub(OUTPUT_KEPT_MAX);
+                    drop(self.kept.drain(..beyond));
                     self.printed = self.printed.saturating_add(len);
                     drained += len;
                 }
@@ -267,7 +275,7 @@ impl Child {
     /// been killed before.
     fn bury(&mut self, registry: &Registry) {
         self.read(registry);
-        let status = self.process.try_wait();
+        let status = self.started.reap();
         self.is_reaped = true;
         if let Some(exit) = self.exit.take() {
             // A failure leaves nothing behind: the descriptor is closed at the end of this block.
@@ -275,7 +283,8 @@ impl Child {
         }
         self.input = None;
         self.output = None;
-        self.report_once(end_of(status.ok().flatten()));
+        let errno = self.started.failure().and_then(|error| error.raw_os_error());
+        self.report_once(errno.map_or_else(|| end_of(status), End::NotBegun));
     }
 
     fn kill(&mut self, end: End) {
@@ -301,11 +310,12 @@ impl Child {
 }
 
 impl Drop for Child {
-    /// Leaves nothing running. A process that does not end at once stays a zombie of ours.
+    /// Leaves nothing running, unless it was left on purpose. A process that does not end at once
+    /// stays a zombie of ours.
     fn drop(&mut self) {
         if !self.is_over() {
             self.kill_group();
-            self.process.try_wait().ok();
+            self.started.reap();
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! It checks who calls and bounds everything: connections, the length of a request, the time to
 //! finish one, what waits to be written. It refuses to know what a request means. A slow or hostile
-//! caller costs its own connection and nothing else.
+//! caller costs its own connection and nothing else. A socket that cannot be made costs the
+//! operators their tools and nobody the service: it is tried again.
 
 mod caller;
 mod connection;
@@ -35,6 +36,9 @@ pub const FOLLOWER_QUEUE_MAX: usize = 256 * 1024;
 const ACCEPT_MAX: usize = 32;
 /// How long no connection is taken after the kernel could not give one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long it takes until a socket that could not be made is tried again.
+const OPEN_PAUSE: Duration = Duration::from_secs(5);
 
 /// Where the socket is and who may read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -81,18 +85,36 @@ pub struct ControlCounters {
 /// The server of the control socket.
 #[derive(Debug)]
 pub struct ControlServer {
-    listener: UnixListener,
+    config: ControlConfig,
+    /// Nothing as long as there is none to be had.
+    listening: Option<Listening>,
+    /// When it is tried again, and why it failed last.
+    open_at: Option<(Instant, String)>,
     registry: Registry,
     first_token: Token,
-    readers: Option<u32>,
     slots: [Option<Connection>; CONTROL_CONNECTIONS_MAX],
     serial: u64,
     accept_at: Option<Instant>,
     /// A connection may have more to say than its last event told.
     again: bool,
     counters: ControlCounters,
+}
+
+#[derive(Debug)]
+struct Listening {
+    listener: UnixListener,
     /// Last, so that the file goes when nobody listens any more.
     _file: SocketFile,
+}
+
+impl Listening {
+    fn open(config: &ControlConfig, registry: &Registry, token: Token) -> Result<Self, OpenError> {
+        let (file, mut listener) = SocketFile::open(&config.path, config.readers)?;
+        registry
+            .register(&mut listener, token, Interest::READABLE)
+            .map_err(|source| OpenError::io("watch", source))?;
+        Ok(Self { listener, _file: file })
+    }
 }
 
 impl ControlServer {
@@ -100,32 +122,62 @@ impl ControlServer {
     pub const TOKENS: usize = CONTROL_CONNECTIONS_MAX + 1;
 
     /// Opens the socket, replacing one that a dead daemon left. Uses [`ControlServer::TOKENS`]
-    /// tokens from `first_token` on.
+    /// tokens from `first_token` on. A socket that the system refuses is told in the log and tried
+    /// again: an active that comes back must adopt what it holds, with or without one.
     ///
     /// # Errors
-    /// If a daemon is alive behind the path, or the socket cannot be made.
+    /// If a daemon is alive behind the path, or nothing can be watched at all.
     pub fn open(
         config: &ControlConfig,
         registry: &Registry,
         first_token: Token,
+        now: Instant,
     ) -> Result<Self, OpenError> {
-        let (file, mut listener) = SocketFile::open(&config.path, config.readers)?;
         let registry = registry.try_clone().map_err(|source| OpenError::io("watch", source))?;
-        registry
-            .register(&mut listener, first_token, Interest::READABLE)
-            .map_err(|source| OpenError::io("watch", source))?;
+        let (listening, open_at) = match Listening::open(config, &registry, first_token) {
+            Ok(listening) => (Some(listening), None),
+            Err(error @ OpenError::InUse(_)) => return Err(error),
+            Err(error @ (OpenError::NotASocket(_) | OpenError::Io { .. })) => {
+                let why = error.to_string();
+                log::error!("no control socket, trying again: {why}");
+                (None, Some((now + OPEN_PAUSE, why)))
+            }
+        };
         Ok(Self {
-            listener,
+            config: config.clone(),
+            listening,
+            open_at,
             registry,
             first_token,
-            readers: config.readers,
             slots: [const { None }; CONTROL_CONNECTIONS_MAX],
             serial: 0,
             accept_at: None,
             again: false,
             counters: ControlCounters::default(),
-            _file: file,
         })
+    }
+
+    /// Tries again to make a socket that could not be made, when it is time to.
+    fn reopen(&mut self, now: Instant) {
+        let Some((_, told)) = self.open_at.take_if(|(at, _)| *at <= now) else { return };
+        match Listening::open(&self.config, &self.registry, self.first_token) {
+            Ok(listening) => {
+                log::info!("the control socket is there");
+                self.listening = Some(listening);
+            }
+            Err(error) => {
+                let why = error.to_string();
+                if why != told {
+                    log::error!("no control socket, trying again: {why}");
+                }
+                self.open_at = Some((now + OPEN_PAUSE, why));
+            }
+        }
+    }
+
+    /// Whether operators can reach the daemon.
+    pub fn is_open(&self) -> bool {
+        self.listening.is_some()
     }
 
     /// Whether events with this token are the server's.
@@ -151,11 +203,13 @@ impl ControlServer {
             return Some(Instant::ZERO);
         }
         let connections = self.slots.iter().flatten();
-        connections.filter_map(Connection::deadline).chain(self.accept_at).min()
+        let open_at = self.open_at.as_ref().map(|(at, _)| *at);
+        connections.filter_map(Connection::deadline).chain(self.accept_at).chain(open_at).min()
     }
 
     /// Gives up connections whose time is over, and does what an earlier turn left.
     pub fn expire(&mut self, now: Instant, incoming: &mut Vec<Incoming>) {
+        self.reopen(now);
         let is_again = core::mem::take(&mut self.again);
         for slot in 0..CONTROL_CONNECTIONS_MAX {
             if let Some(Some(connection)) = self.slots.get_mut(slot) {
@@ -223,7 +277,8 @@ impl ControlServer {
     fn accept(&mut self, now: Instant, incoming: &mut Vec<Incoming>) {
         self.accept_at = None;
         for _ in 0..ACCEPT_MAX {
-            match self.listener.accept() {
+            let Some(listening) = &self.listening else { return };
+            match listening.listener.accept() {
                 Ok((stream, _)) => self.welcome(stream, now, incoming),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(_) => {
@@ -238,7 +293,7 @@ impl ControlServer {
 
     fn welcome(&mut self, stream: UnixStream, now: Instant, incoming: &mut Vec<Incoming>) {
         let caller = match Caller::of(&stream) {
-            Ok(caller) if caller.may_connect(self.readers) => caller,
+            Ok(caller) if caller.may_connect(self.config.readers) => caller,
             Ok(_) | Err(_) => {
                 self.counters.refused_caller += 1;
                 turn_away(stream, not_permitted());
@@ -271,7 +326,7 @@ impl ControlServer {
     fn pump(&mut self, slot: usize, now: Instant, incoming: &mut Vec<Incoming>) {
         let Some(Some(connection)) = self.slots.get_mut(slot) else { return };
         if let Some(request) = connection.pump(now) {
-            if connection.caller.may_ask(&request, self.readers) {
+            if connection.caller.may_ask(&request, self.config.readers) {
                 let id = ConnectionId { slot, serial: connection.serial };
                 let caller = connection.caller.clone();
                 incoming.push(Incoming { connection: id, request, caller });

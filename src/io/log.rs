@@ -2,6 +2,10 @@
 //!
 //! A journal or a terminal that does not take a line now does not get it: lines are dropped and
 //! counted, and the count is told when lines are taken again.
+//!
+//! That holds for the journal, pipes and terminals. A regular file is always ready, and its disk
+//! may hold up every write: nothing can be done about it on one thread, so it is told at the
+//! start. It is meant for tests and for people who look at something.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -10,6 +14,7 @@ use env_logger::{Builder, Target};
 use log::{Level, LevelFilter};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
+use nix::sys::stat::{SFlag, fstat};
 
 /// The longest line in bytes: what a pipe takes at once or not at all (`PIPE_BUF`).
 const LINE_LEN_MAX: usize = 4096;
@@ -31,6 +36,12 @@ pub fn init(level: LevelFilter) {
         })
         .target(Target::Pipe(Box::new(Stderr::default())))
         .init();
+    let is_file = |stat: nix::sys::stat::FileStat| {
+        SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFREG
+    };
+    if fstat(io::stderr()).is_ok_and(is_file) {
+        log::warn!("the log goes to a file: a disk that hangs holds up the heartbeats");
+    }
 }
 
 fn sd_level(level: Level) -> u8 {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  engine's effects                                       inputs for the engine
-//!  acquire, release, restore ──► Vips ──asks──► Netlink ──► Done, VipGone, Carrier
+//!  acquire, release, restore ──► Vips ──asks──► Netlink ──► Done, VipGone, VipStray,
+//!                                                           Carrier, Mac
 //!  announce, probe           ──► Schedule ────► NicPackets ──► Claim
 //!                                               Pinger ──────► Reach
 //! ```
@@ -20,7 +21,7 @@ use mio::{Registry, Token};
 
 use super::announce::{Schedule, Sending};
 use super::destroy::Destroyer;
-use super::netlink::{Answer, Fault, Netlink, Notice, Request, RequestId};
+use super::netlink::{Address, Answer, Fault, Netlink, Notice, Request, RequestId};
 use super::nic::{Change, NicTable};
 use super::packet::NicPackets;
 use super::ping::Pinger;
@@ -52,12 +53,21 @@ pub enum Occurrence {
     },
     /// A VIP of ours vanished from the kernel without our asking.
     VipGone(VipId),
+    /// A VIP is in the kernel, on whatever link, that we have not acquired.
+    VipStray(VipId),
     /// A service NIC gained or lost its carrier; told for each NIC at the start.
     Carrier {
         /// The NIC.
         nic: NicId,
         /// Whether it has carrier.
         up: bool,
+    },
+    /// A service NIC has another MAC than before, or appeared with it.
+    Mac {
+        /// The NIC.
+        nic: NicId,
+        /// The MAC.
+        mac: Mac,
     },
     /// The ping targets behind a NIC began or ceased to answer.
     Reach {
@@ -81,7 +91,9 @@ impl Occurrence {
         match self {
             Self::Done { op, outcome } => Input::Done { op, outcome },
             Self::VipGone(vip) => Input::VipGone { vip },
+            Self::VipStray(vip) => Input::VipStray { vip },
             Self::Carrier { nic, up } => Input::Carrier { nic, up },
+            Self::Mac { nic, mac } => Input::Mac { nic, mac },
             Self::Reach { nic, up } => Input::Reach { nic, up },
             Self::Claim { vip, mac } => Input::Claim { vip, mac, at: now },
         }
@@ -113,6 +125,8 @@ pub struct Network {
 /// What one NIC needs besides its place in the table.
 struct NicSlot {
     packets: Option<NicPackets>,
+    /// When its packet sockets are to be opened again, since they could not be.
+    reopen_at: Option<Instant>,
     pinger: Option<Pinger>,
     vips: Vec<VipId>,
     /// Where the next probe begins.
@@ -148,6 +162,7 @@ impl Network {
         let table = NicTable::new(names, vips.iter().map(|vip| vip.net.addr()));
         let slots = table.ids().zip(nics).map(|(id, nic)| NicSlot {
             packets: None,
+            reopen_at: None,
             pinger: Pinger::new(nic, ident, now),
             vips: setup::vips_of(id, vips),
             probe_from: 0,
@@ -173,7 +188,7 @@ impl Network {
         Ok(network)
     }
 
-    /// Which VIPs the kernel had on their NICs when this was opened, with whatever prefix.
+    /// Which VIPs the kernel had when this was opened, on whatever link and with whatever prefix.
     pub fn leftovers(&self) -> &[VipId] {
         &self.leftovers
     }
@@ -199,7 +214,7 @@ impl Network {
 
     /// Carries out [`crate::engine::Effect::Release`].
     pub fn release(&mut self, now: Instant, op: OpId) {
-        self.vips.release(op);
+        self.vips.release(op, &self.nics);
         self.turn(now);
     }
 
@@ -217,18 +232,30 @@ impl Network {
     }
 
     /// Carries out [`crate::engine::Effect::Probe`]: asks once for at most [`PROBE_VIPS_MAX`] VIPs
-    /// of each NIC, and next time for the next ones.
-    pub fn probe(&mut self) {
+    /// of each NIC, and next time for the next ones. Whether a question left on every NIC that has
+    /// VIPs and is up, and on one at least: otherwise silence is no answer.
+    pub fn probe(&mut self) -> bool {
+        let (mut is_asked, mut is_missed) = (false, false);
         for (id, slot) in self.nics.ids().zip(&mut self.slots) {
-            let (Some(mac), Some(packets)) = (self.nics.mac(id), &slot.packets) else { continue };
-            for _ in 0..slot.vips.len().min(PROBE_VIPS_MAX) {
-                let vip = slot.vips.get(slot.probe_from).and_then(|vip| self.vips.get(*vip));
-                slot.probe_from = (slot.probe_from + 1) % slot.vips.len();
-                let Some(addr) = vip.map(|vip| vip.net.addr()) else { continue };
-                // A question that finds no room is lost, as on the wire; the next one follows.
-                let _: Sending = packets.ask(mac, self.nics.own_address_for(id, addr), addr);
+            if slot.vips.is_empty() {
+                continue;
             }
+            let mut left = 0_usize;
+            let mac = self.nics.mac(id).filter(|mac| *mac != Mac::NONE);
+            if let (Some(mac), Some(packets)) = (mac, &slot.packets) {
+                for _ in 0..slot.vips.len().min(PROBE_VIPS_MAX) {
+                    let vip = slot.vips.get(slot.probe_from).and_then(|vip| self.vips.get(*vip));
+                    slot.probe_from = (slot.probe_from + 1) % slot.vips.len();
+                    let Some(addr) = vip.map(|vip| vip.net.addr()) else { continue };
+                    // A question that finds no room is lost, as on the wire; the next one follows.
+                    let own = self.nics.own_address_for(id, addr);
+                    left += usize::from(packets.ask(mac, own, addr).is_ok());
+                }
+            }
+            is_asked |= left > 0;
+            is_missed |= left == 0 && self.nics.is_up(id);
         }
+        is_asked && !is_missed
     }
 
     /// Notes that a token is ready; whether it is one of ours. [`Self::turn`] does the work.
@@ -335,20 +362,15 @@ impl Network {
     }
 
     fn request_for(&self, ask: &Ask) -> Option<Request> {
-        let index_of = |vip: &VipId| {
-            let plan = self.vips.get(*vip)?;
-            Some((self.nics.index(plan.nic)?, plan))
-        };
         match ask {
-            Ask::Promote(nic) => Some(Request::Promote { index: self.nics.index(*nic)? }),
+            Ask::Promote(index) => Some(Request::Promote { index: *index }),
             Ask::Add(vip) => {
-                let (index, plan) = index_of(vip)?;
-                let label = plan.label.clone();
+                let plan = self.vips.get(*vip)?;
+                let (index, label) = (self.nics.index(plan.nic)?, plan.label.clone());
                 Some(Request::Add { index, net: plan.net, label, prefix_route: true })
             }
-            Ask::Delete(vip, net) => {
-                let (index, _plan) = index_of(vip)?;
-                Some(Request::Delete { index, net: *net })
+            Ask::Delete(_, Address { index, net }) => {
+                Some(Request::Delete { index: *index, net: *net })
             }
             Ask::List => Some(Request::Addresses),
         }
@@ -382,7 +404,8 @@ impl Network {
                 self.vips.listed(asked, Err(Fault::Unanswered), &self.nics);
             }
             (Ask::List, Err(fault)) => self.vips.listed(asked, Err(fault), &self.nics),
-            (Ask::Delete(..), Err(Fault::Denied(nix::errno::Errno::ENODEV))) => {
+            // The link is gone, and what was on it with it.
+            (Ask::Promote(_) | Ask::Delete(..), Err(Fault::Denied(nix::errno::Errno::ENODEV))) => {
                 self.vips.answered(now, asked, Ok(()), &self.nics);
             }
             (Ask::Promote(_) | Ask::Add(_) | Ask::Delete(..), result) => {
@@ -402,7 +425,13 @@ impl Network {
                     let change = self.nics.remove_link(index);
                     self.take_changes(now, change.as_slice());
                 }
-                Notice::Address(address) => self.nics.enter_address(&address),
+                Notice::Address(address) => {
+                    self.nics.enter_address(&address);
+                    if self.nics.is_vip(address.net.addr()) && !self.vips.is_wanting() {
+                        // Perhaps one that was released since: the list tells what is.
+                        self.vips.check();
+                    }
+                }
                 Notice::AddressGone(address) => {
                     self.nics.remove_address(&address);
                     if self.vips.is_held_address(&address, &self.nics) {
@@ -422,13 +451,18 @@ impl Network {
     fn take_changes(&mut self, now: Instant, changes: &[Change]) {
         for change in changes {
             if change.moved {
-                self.open_nic(change.nic);
+                self.open_nic(now, change.nic);
                 let is_present = self.nics.index(change.nic).is_some();
                 self.vips.nic_moved(change.nic, is_present);
             }
             if change.carrier == Some(true) || (change.mac && self.nics.is_up(change.nic)) {
                 self.note_routers();
                 self.vips.announce_on(now, change.nic);
+            }
+            // The MAC of a NIC that is gone may answer for a VIP yet: it was renamed, perhaps.
+            let mac = self.nics.mac(change.nic).filter(|mac| change.mac && *mac != Mac::NONE);
+            if let Some(mac) = mac {
+                self.occurrences.push_back(Occurrence::Mac { nic: change.nic, mac });
             }
             if let Some(up) = change.carrier {
                 self.occurrences.push_back(Occurrence::Carrier { nic: change.nic, up });
@@ -457,12 +491,24 @@ impl Network {
                     self.occurrences.push_back(Occurrence::Done { op, outcome });
                 }
                 VipNews::Gone(vip) => self.occurrences.push_back(Occurrence::VipGone(vip)),
+                VipNews::Stray(vip, index) => {
+                    let addr = self.vips.get(vip).map_or(String::new(), |p| p.net.to_string());
+                    let link = self.nics.link_name(index);
+                    log::warn!("somebody put VIP {addr} on {link}");
+                    self.occurrences.push_back(Occurrence::VipStray(vip));
+                }
                 VipNews::Released => self.begin_destroying(),
             }
         }
     }
 
     fn turn_nics(&mut self, now: Instant) {
+        let is_due = |slot: &NicSlot| slot.reopen_at.is_some_and(|at| now >= at);
+        for nic in self.nics.ids() {
+            if self.slots.get(nic.index()).is_some_and(is_due) {
+                self.open_nic(now, nic);
+            }
+        }
         for (id, slot) in self.nics.ids().zip(&mut self.slots) {
             if let Some(packets) = slot.packets.as_mut().filter(|packets| packets.has_more()) {
                 packets.turn(|vip, mac| {
@@ -503,11 +549,13 @@ impl Network {
             return Some(Instant::ZERO);
         }
         let pings = self.slots.iter().filter_map(|slot| slot.pinger.as_ref());
+        let sockets = self.slots.iter().filter_map(|slot| slot.reopen_at).min();
         let netlink = self.netlink.as_ref();
         let others = [
             netlink.and_then(Netlink::next_deadline),
             if netlink.is_none() { self.reopen_at } else { None },
             self.vips.next_deadline(),
+            sockets,
         ];
         others.into_iter().flatten().chain(pings.map(Pinger::next_deadline)).min()
     }

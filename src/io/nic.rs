@@ -13,7 +13,7 @@ use crate::types::{IpNet, Mac, NicId};
 /// The most of a host's own addresses that are remembered for one NIC: one in the right prefix is
 /// enough to ask from.
 const OWN_ADDRESSES_MAX: usize = 64;
-/// The most links whose MACs are remembered as ours.
+/// The most links whose MACs and names are remembered as ours.
 const LINKS_MAX: usize = 4096;
 
 /// One service NIC as the kernel has it.
@@ -50,8 +50,8 @@ pub struct Change {
 pub struct NicTable {
     nics: Vec<Nic>,
     vips: BTreeSet<IpAddr>,
-    /// The MACs of all links of this host, by their numbers.
-    macs: BTreeMap<u32, Mac>,
+    /// The MACs and names of all links of this host, by their numbers.
+    links: BTreeMap<u32, (Mac, String)>,
 }
 
 impl NicTable {
@@ -59,7 +59,7 @@ impl NicTable {
     /// the host's own addresses.
     pub fn new(names: impl Iterator<Item = String>, vips: impl Iterator<Item = IpAddr>) -> Self {
         let nics = names.map(|name| Nic { name, present: None, own: BTreeSet::new() });
-        Self { nics: nics.collect(), vips: vips.collect(), macs: BTreeMap::new() }
+        Self { nics: nics.collect(), vips: vips.collect(), links: BTreeMap::new() }
     }
 
     /// All NICs by number.
@@ -98,7 +98,17 @@ impl NicTable {
 
     /// Whether a link of this host has that MAC.
     pub fn is_own_mac(&self, mac: Mac) -> bool {
-        self.macs.values().any(|own| *own == mac)
+        self.links.values().any(|(own, _)| *own == mac)
+    }
+
+    /// The name of the link with that number in the kernel; `?` if it is not known.
+    pub fn link_name(&self, index: u32) -> &str {
+        self.links.get(&index).map_or("?", |(_, name)| name)
+    }
+
+    /// Whether the address is that of a VIP.
+    pub fn is_vip(&self, addr: IpAddr) -> bool {
+        self.vips.contains(&addr)
     }
 
     /// An address of the host from which `vip` can be asked for on that NIC: one in whose prefix it
@@ -115,8 +125,8 @@ impl NicTable {
     /// Enters a link that is new or changed. Tells which NICs are thereby others: one by its name,
     /// and one that lost its name to it.
     pub fn enter_link(&mut self, link: &Link) -> Vec<Change> {
-        if self.macs.len() < LINKS_MAX || self.macs.contains_key(&link.index) {
-            self.macs.insert(link.index, link.mac);
+        if self.links.len() < LINKS_MAX || self.links.contains_key(&link.index) {
+            self.links.insert(link.index, (link.mac, link.name.clone()));
         }
         let mut changes = vec![];
         for id in self.ids() {
@@ -133,7 +143,7 @@ impl NicTable {
 
     /// Enters that a link is gone.
     pub fn remove_link(&mut self, index: u32) -> Option<Change> {
-        self.macs.remove(&index);
+        self.links.remove(&index);
         let nic = self.find(index)?;
         self.replace(nic, None)
     }
@@ -141,7 +151,7 @@ impl NicTable {
     /// Enters the list of all links: what is not in it is gone.
     pub fn enter_links(&mut self, links: &[Link]) -> Vec<Change> {
         let before: Vec<_> = self.nics.iter().map(|nic| nic.present).collect();
-        self.macs.clear();
+        self.links.clear();
         for link in links {
             self.enter_link(link);
         }
@@ -165,7 +175,7 @@ impl NicTable {
 
     /// Enters an address that is new or changed.
     pub fn enter_address(&mut self, address: &Address) {
-        if self.vips.contains(&address.net.addr()) {
+        if self.is_vip(address.net.addr()) {
             return;
         }
         if let Some(nic) = self.find(address.index).and_then(|id| self.nics.get_mut(id.index()))

@@ -1,12 +1,15 @@
 //! Frames of one service NIC: announcements and questions out, other hosts' claims in.
 //!
 //! Three packet sockets: one that only sends, one for ARP, one for neighbour advertisements. The
-//! kernel lets through only frames that concern a VIP of the NIC, and a turn reads a bounded number
-//! of them. Whether a claim matters is not known here; only those of our own MACs are left out.
+//! kernel lets through only frames that concern a VIP of the NIC ([`filter`]), and a turn reads a
+//! bounded number of them. Whether a claim matters is not known here; only those of our own MACs
+//! are left out.
+
+mod filter;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 
 use mio::unix::SourceFd;
@@ -19,11 +22,11 @@ use crate::types::{Mac, VipId};
 use crate::wire::arp::{self, Arp};
 use crate::wire::ndp::{self, Ndp};
 
-/// The most frames that one turn reads from one socket; the rest is read in the next turn.
-pub const FRAMES_PER_TURN_MAX: usize = 64;
-/// The most VIPs that the kernel's filter compares one by one; with more of them on a NIC it lets
-/// every claim through.
-pub const FILTERED_VIPS_MAX: usize = 256;
+/// The most claims of VIPs that one turn reads from one socket; the rest is read in the next turn.
+pub const CLAIMS_PER_TURN_MAX: usize = 64;
+/// The most frames that one turn reads from one socket, those included that claim no VIP: a filter
+/// with many VIPs is not exact.
+pub const FRAMES_PER_TURN_MAX: usize = 1024;
 /// Longer than any frame that is understood; the rest of a longer one is cut off.
 const FRAME_LEN_MAX: usize = 1514;
 
@@ -68,8 +71,8 @@ impl NicPackets {
         };
         Ok(Self {
             sender: PacketSender::new(index)?,
-            arp: open(arp::ETHER_TYPE, &arp_filter(&vips), arp)?,
-            ndp: open(ndp::ETHER_TYPE, &ndp_filter(&vips), ndp)?,
+            arp: open(arp::ETHER_TYPE, &filter::for_arp(vips.keys()), arp)?,
+            ndp: open(ndp::ETHER_TYPE, &filter::for_ndp(vips.keys()), ndp)?,
             vips,
         })
     }
@@ -90,16 +93,26 @@ impl NicPackets {
     }
 
     /// Asks who has `vip`, from the host's address `own` if it has a suitable one.
-    pub fn ask(&self, mac: Mac, own: Option<IpAddr>, vip: IpAddr) -> Sending {
-        match (vip, own) {
-            (IpAddr::V4(vip), Some(IpAddr::V4(own))) => {
-                self.send_arp(&Arp::who_has(mac, Some(own), vip))
+    ///
+    /// # Errors
+    /// The question did not leave: there is no room now, or the NIC is down or gone.
+    pub fn ask(&self, mac: Mac, own: Option<IpAddr>, vip: IpAddr) -> io::Result<()> {
+        match vip {
+            IpAddr::V4(vip) => {
+                let own = own.and_then(|own| match own {
+                    IpAddr::V4(own) => Some(own),
+                    IpAddr::V6(_) => None,
+                });
+                self.sender.send(arp::ETHER_TYPE, &Arp::who_has(mac, own, vip).emit())
             }
-            (IpAddr::V4(vip), _) => self.send_arp(&Arp::who_has(mac, None, vip)),
-            (IpAddr::V6(vip), Some(IpAddr::V6(own))) => {
-                self.send_ndp(&Ndp::who_has(mac, Some(own), vip))
+            IpAddr::V6(vip) => {
+                let own = own.and_then(|own| match own {
+                    IpAddr::V6(own) => Some(own),
+                    IpAddr::V4(_) => None,
+                });
+                let question = Ndp::who_has(mac, own, vip).emit();
+                self.sender.send(ndp::ETHER_TYPE, question.as_bytes())
             }
-            (IpAddr::V6(vip), _) => self.send_ndp(&Ndp::who_has(mac, None, vip)),
         }
     }
 
@@ -141,19 +154,13 @@ impl NicPackets {
         let vips = &self.vips;
         self.arp.drain(|frame| {
             let claimed = Arp::parse(frame).and_then(|arp| arp.claim());
-            if let Some((addr, mac)) = claimed
-                && let Some(vip) = vips.get(&IpAddr::V4(addr))
-            {
-                claim(*vip, mac);
-            }
+            let vip = claimed.and_then(|(addr, mac)| Some((*vips.get(&IpAddr::V4(addr))?, mac)));
+            vip.map(|(vip, mac)| claim(vip, mac)).is_some()
         });
         self.ndp.drain(|frame| {
             let claimed = Ndp::parse(frame).and_then(|ndp| ndp.claim());
-            if let Some((addr, mac)) = claimed
-                && let Some(vip) = vips.get(&IpAddr::V6(addr))
-            {
-                claim(*vip, mac);
-            }
+            let vip = claimed.and_then(|(addr, mac)| Some((*vips.get(&IpAddr::V6(addr))?, mac)));
+            vip.map(|(vip, mac)| claim(vip, mac)).is_some()
         });
     }
 
@@ -168,14 +175,19 @@ impl NicPackets {
 }
 
 impl Inlet {
-    fn drain(&mut self, mut take: impl FnMut(&[u8])) {
+    /// Reads what there is, as far as one turn allows; `take` tells whether a frame claims a VIP.
+    fn drain(&mut self, mut take: impl FnMut(&[u8]) -> bool) {
         if !self.has_more {
             return;
         }
         let mut buffer = [0; FRAME_LEN_MAX];
+        let mut claims = 0;
         for _ in 0..FRAMES_PER_TURN_MAX {
+            if claims >= CLAIMS_PER_TURN_MAX {
+                return;
+            }
             match self.socket.receive(&mut buffer) {
-                Ok(len) => take(buffer.get(..len).unwrap_or_default()),
+                Ok(len) => claims += usize::from(take(buffer.get(..len).unwrap_or_default())),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.has_more = false;
                     return;
@@ -185,66 +197,4 @@ impl Inlet {
             }
         }
     }
-}
-
-// Classic BPF: operations, and where the fields lie in a frame.
-const LOAD_WORD: u16 = 0x20;
-const LOAD_BYTE: u16 = 0x30;
-const JUMP_IF_EQUAL: u16 = 0x15;
-const RETURN: u16 = 0x06;
-const ACCEPT: u32 = 0xffff_ffff;
-const ARP_SENDER_IP_AT: u32 = 28;
-const IPV6_NEXT_HEADER_AT: u32 = 20;
-const ICMPV6: u32 = 58;
-const ICMPV6_TYPE_AT: u32 = 54;
-const ADVERTISEMENT: u32 = 136;
-/// The last four bytes of an advertisement's target.
-const TARGET_TAIL_AT: u32 = 74;
-
-/// Lets ARP packets through whose sender claims a VIP.
-fn arp_filter(vips: &VipsByAddress) -> Vec<SockFilter> {
-    let wanted = vips.keys().filter_map(|addr| match addr {
-        IpAddr::V4(addr) => Some(u32::from(*addr)),
-        IpAddr::V6(_) => None,
-    });
-    let mut filter = vec![SockFilter::new(LOAD_WORD, 0, 0, ARP_SENDER_IP_AT)];
-    accept_any_of(&mut filter, wanted.collect());
-    filter
-}
-
-/// Lets neighbour advertisements through whose target may be a VIP.
-fn ndp_filter(vips: &VipsByAddress) -> Vec<SockFilter> {
-    let tail = |addr: &Ipv6Addr| {
-        let [.., a, b, c, d] = addr.octets();
-        u32::from(Ipv4Addr::new(a, b, c, d))
-    };
-    let wanted = vips.keys().filter_map(|addr| match addr {
-        IpAddr::V4(_) => None,
-        IpAddr::V6(addr) => Some(tail(addr)),
-    });
-    let mut filter = vec![
-        SockFilter::new(LOAD_BYTE, 0, 0, IPV6_NEXT_HEADER_AT),
-        SockFilter::new(JUMP_IF_EQUAL, 1, 0, ICMPV6),
-        SockFilter::new(RETURN, 0, 0, 0),
-        SockFilter::new(LOAD_BYTE, 0, 0, ICMPV6_TYPE_AT),
-        SockFilter::new(JUMP_IF_EQUAL, 1, 0, ADVERTISEMENT),
-        SockFilter::new(RETURN, 0, 0, 0),
-        SockFilter::new(LOAD_WORD, 0, 0, TARGET_TAIL_AT),
-    ];
-    accept_any_of(&mut filter, wanted.collect());
-    filter
-}
-
-/// Accepts a frame whose loaded word is one of `wanted`. A test and its return for each, since a
-/// jump reaches no further than 255 instructions.
-fn accept_any_of(filter: &mut Vec<SockFilter>, wanted: Vec<u32>) {
-    if wanted.len() > FILTERED_VIPS_MAX {
-        filter.push(SockFilter::new(RETURN, 0, 0, ACCEPT));
-        return;
-    }
-    for word in wanted {
-        filter.push(SockFilter::new(JUMP_IF_EQUAL, 0, 1, word));
-        filter.push(SockFilter::new(RETURN, 0, 0, ACCEPT));
-    }
-    filter.push(SockFilter::new(RETURN, 0, 0, 0));
 }

@@ -36,12 +36,13 @@ pub const RESTORES_MAX: usize = 8192;
 /// One thing to ask the kernel for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ask {
-    /// Have the NIC keep other addresses when the first one of a subnet is deleted.
-    Promote(NicId),
+    /// Have the link with that number keep other addresses when the first one of a subnet is
+    /// deleted.
+    Promote(u32),
     /// Put the VIP on its NIC.
     Add(VipId),
-    /// Take the VIP off its NIC, where it has that prefix.
-    Delete(VipId, IpNet),
+    /// Take the VIP off the link that it is on, where it has that prefix.
+    Delete(VipId, Address),
     /// List all addresses.
     List,
 }
@@ -61,6 +62,8 @@ pub enum VipNews {
     Done(OpId, Outcome),
     /// A VIP vanished without our asking.
     Gone(VipId),
+    /// A VIP that is not ours to have is on the link with that number.
+    Stray(VipId, u32),
     /// All VIPs were taken off; follows the end of that operation.
     Released,
 }
@@ -85,8 +88,8 @@ enum Task {
 #[derive(Debug)]
 struct Acquire {
     op: OpId,
-    /// The first VIP that is not yet asked for.
-    next: usize,
+    /// The VIPs that are not yet asked for, and those that were lost since.
+    todo: VecDeque<VipId>,
     /// How many were asked for and are not answered.
     waiting: usize,
 }
@@ -179,11 +182,12 @@ impl Vips {
             return;
         }
         self.schedule.set_filling(true);
-        self.task = Task::Acquiring(Acquire { op, next: 0, waiting: 0 });
+        self.task = Task::Acquiring(Acquire { op, todo: self.ids().collect(), waiting: 0 });
     }
 
-    /// Takes every VIP off its NIC. Whatever else runs is answered with `Unknown` first.
-    pub fn release(&mut self, op: OpId) {
+    /// Takes every VIP off its NIC, and off whatever other link a list then shows it on. Whatever
+    /// else runs is answered with `Unknown` first.
+    pub fn release(&mut self, op: OpId, nics: &NicTable) {
         let overtaken = Outcome::Unknown(Why::new("overtaken by a release"));
         match &self.task {
             Task::Idle => {}
@@ -199,8 +203,10 @@ impl Vips {
         self.is_holder = false;
         self.must_check = false;
         self.holds.fill(Hold::Out);
-        let all = self.ids().zip(&self.plan).map(|(vip, plan)| (vip, plan.net));
-        self.task = Task::Releasing(Release::new(op, all.collect()));
+        let planned = self.ids().zip(&self.plan).filter_map(|(vip, plan)| {
+            Some((vip, Address { index: nics.index(plan.nic)?, net: plan.net }))
+        });
+        self.task = Task::Releasing(Release::new(op, planned.collect()));
     }
 
     /// Puts one VIP back.
@@ -241,8 +247,18 @@ impl Vips {
     /// The NIC disappeared, or is another one with the same name: what was held on it is gone. It
     /// appeared: what this node should have on it, and has not, can now be put back.
     pub fn nic_moved(&mut self, nic: NicId, is_present: bool) {
+        // An answer that is on its way may be about the old one: the list tells what is.
+        self.must_check = true;
         for vip in self.ids() {
             if self.get(vip).is_none_or(|plan| plan.nic != nic) {
+                continue;
+            }
+            if let Task::Acquiring(acquire) = &mut self.task {
+                if self.holds.get(vip.index()).is_some_and(|hold| *hold != Hold::Out) {
+                    // Not complete without it: it is asked for again, or there is no NIC for it.
+                    acquire.todo.push_back(vip);
+                    self.let_go(vip);
+                }
                 continue;
             }
             let is_coming = self.restores.iter().any(|restore| restore.vip == vip);
@@ -253,14 +269,24 @@ impl Vips {
     }
 
     fn lose(&mut self, vip: VipId) {
+        self.let_go(vip);
+        self.news.push_back(VipNews::Gone(vip));
+    }
+
+    fn let_go(&mut self, vip: VipId) {
         if let Some(hold) = self.holds.get_mut(vip.index()) {
             *hold = Hold::Out;
         }
         self.schedule.end(vip);
-        self.news.push_back(VipNews::Gone(vip));
     }
 
-    /// An address was deleted by somebody, or news were lost: compare what is held with a list.
+    /// Whether the VIPs are to be in the kernel. Otherwise whoever adds one is to be noticed.
+    pub fn is_wanting(&self) -> bool {
+        self.is_holder || matches!(self.task, Task::Acquiring(_))
+    }
+
+    /// An address was added or deleted by somebody, or news were lost: compare what is held with a
+    /// list.
     pub fn check(&mut self) {
         self.must_check = true;
     }
@@ -276,17 +302,16 @@ impl Vips {
         })
     }
 
-    /// Which VIPs a list of addresses has on their NICs, with the prefix they have there.
-    pub fn find_in(&self, addresses: &[Address], nics: &NicTable) -> Vec<(VipId, IpNet)> {
+    /// Which VIPs a list of addresses has on whatever link, and how.
+    pub fn find_in(&self, addresses: &[Address]) -> Vec<(VipId, Address)> {
         let mut found = vec![];
-        let mut listed: Vec<_> = addresses.iter().map(|a| (a.net.addr(), a)).collect();
-        listed.sort_unstable_by_key(|(addr, _)| *addr);
+        let mut listed: Vec<_> = addresses.iter().map(|a| (a.net.addr(), *a)).collect();
+        listed.sort_unstable_by_key(|(addr, address)| (*addr, address.index, address.net));
         for vip in self.ids() {
             let Some(plan) = self.get(vip) else { continue };
             let from = listed.partition_point(|(addr, _)| *addr < plan.net.addr());
             let same = listed.iter().skip(from).take_while(|(a, _)| *a == plan.net.addr());
-            let here = same.filter(|(_, address)| self.is_on(vip, address, nics));
-            found.extend(here.map(|(_, address)| (vip, address.net)));
+            found.extend(same.map(|(_, address)| (vip, *address)));
         }
         found
     }
@@ -296,7 +321,7 @@ impl Vips {
         let asks = match &mut self.task {
             Task::Idle => self.idle_asks(nics),
             Task::Acquiring(_) => self.acquire_asks(nics),
-            Task::Releasing(release) => release.next_asks(&self.plan, nics),
+            Task::Releasing(release) => release.next_asks(),
         };
         self.lists += u64::from(asks.contains(&Ask::List));
         let generation = self.generation;
@@ -308,8 +333,9 @@ impl Vips {
         if acquire.waiting > 0 || self.schedule.awaits_first() {
             return vec![];
         }
-        let rest = self.plan.get(acquire.next..).unwrap_or_default();
-        let count = chunk_len(rest.iter().map(|vip| vip.net));
+        let plan = &self.plan;
+        let rest = acquire.todo.iter().filter_map(|vip| plan.get(vip.index()));
+        let count = chunk_len(rest.map(|vip| vip.net));
         if count == 0 {
             let op = acquire.op;
             self.task = Task::Idle;
@@ -319,10 +345,8 @@ impl Vips {
             // What came meanwhile has waited for this.
             return self.idle_asks(nics);
         }
-        let chunk = acquire.next..acquire.next + count;
-        acquire.next += count;
         acquire.waiting = count;
-        let vips: Vec<VipId> = chunk.filter_map(|n| u16::try_from(n).ok()).map(VipId).collect();
+        let vips: Vec<VipId> = acquire.todo.drain(..count).collect();
         if let Some(why) = vips.iter().find_map(|vip| self.missing_nic(*vip, nics)) {
             self.fail_acquire(Outcome::Refused(why));
             return self.idle_asks(nics);
@@ -411,11 +435,11 @@ impl Vips {
         if asked.generation != self.generation {
             return;
         }
-        let found = list.map(|addresses| self.find_in(addresses, nics));
+        let found = list.map(|addresses| self.find_in(addresses));
         if let Task::Releasing(release) = &mut self.task {
-            let still = |(vip, net): &(VipId, IpNet)| -> Why {
-                let nic = self.plan.get(vip.index()).map_or("?", |plan| nics.name(plan.nic));
-                Why::new(&format!("VIP {net} is still on {nic}"))
+            let still = |(_, address): &(VipId, Address)| -> Why {
+                let link = nics.link_name(address.index);
+                Why::new(&format!("VIP {} is still on {link}", address.net))
             };
             if let Some(outcome) = release.listed(found, still) {
                 let op = release.op;
@@ -427,17 +451,26 @@ impl Vips {
             return;
         }
         self.is_checking = false;
-        let Ok(found) = found else {
+        let Ok(mut found) = found else {
             self.must_check = true;
             return;
         };
+        if !self.is_wanting() {
+            found.dedup_by_key(|(vip, _)| *vip);
+            let strays = found.iter().map(|(vip, at)| VipNews::Stray(*vip, at.index));
+            self.news.extend(strays);
+            return;
+        }
         for vip in self.ids() {
             let is_judged = self.holds.get(vip.index()).is_some_and(|hold| match hold {
                 Hold::Out => false,
                 // One that was acknowledged behind the question may be missing in the answer.
                 Hold::Held { lists } => *lists < self.lists,
             });
-            if is_judged && !found.iter().any(|(present, _)| *present == vip) {
+            let is_there = |(present, address): &(VipId, Address)| {
+                *present == vip && self.is_on(vip, address, nics)
+            };
+            if is_judged && !found.iter().any(is_there) {
                 self.lose(vip);
             }
         }
@@ -518,22 +551,24 @@ impl Vips {
 
     /// What it means that an ask failed, in words that name VIP and NIC.
     fn failure(&self, ask: &Ask, fault: Fault, nics: &NicTable) -> Outcome {
-        let (what, nic) = match ask {
-            Ask::Promote(nic) => ("keeping other addresses".to_owned(), Some(*nic)),
+        let plan = |vip: &VipId| self.get(*vip);
+        let (what, link) = match ask {
+            Ask::Promote(index) => ("keeping other addresses".to_owned(), nics.link_name(*index)),
             Ask::Add(vip) => {
-                let plan = self.get(*vip);
-                (plan.map_or_else(String::new, |p| format!("VIP {}", p.net)), plan.map(|p| p.nic))
+                let what = plan(vip).map_or_else(String::new, |plan| format!("VIP {}", plan.net));
+                (what, plan(vip).map_or("?", |plan| nics.name(plan.nic)))
             }
-            Ask::Delete(vip, net) => (format!("VIP {net}"), self.get(*vip).map(|p| p.nic)),
-            Ask::List => ("the list of addresses".to_owned(), None),
+            Ask::Delete(_, address) => {
+                (format!("VIP {}", address.net), nics.link_name(address.index))
+            }
+            Ask::List => ("the list of addresses".to_owned(), "the host"),
         };
-        let nic = nic.map_or("the host", |nic| nics.name(nic));
         match fault {
             Fault::Denied(errno) => {
-                Outcome::Refused(Why::new(&format!("{what} on {nic}: {}", errno.desc())))
+                Outcome::Refused(Why::new(&format!("{what} on {link}: {}", errno.desc())))
             }
             Fault::Unanswered => {
-                Outcome::Unknown(Why::new(&format!("{what} on {nic}: the kernel did not answer")))
+                Outcome::Unknown(Why::new(&format!("{what} on {link}: the kernel did not answer")))
             }
         }
     }

@@ -7,4 +7,5 @@ pub mod packet;
 pub mod peer_groups;
 pub mod pidfd;
 pub mod priority;
+pub mod spawn;
 pub mod timer;

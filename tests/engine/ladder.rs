@@ -1,6 +1,6 @@
 //! Fencing: levels, devices, verdicts, and who fences whom first.
 
-use tandem::types::PeerState;
+use tandem::types::{FenceFault, PeerState};
 
 use crate::machine::Mode;
 use crate::rows::detection;
@@ -61,6 +61,20 @@ fn a_slow_device_is_read_until_it_reads_off() {
     world.power_off(0);
     let took = world.run_until(ms(500), is_active(1));
     assert!(took.is_some_and(|t| t <= detection() + ms(165)), "{took:?}");
+}
+
+/// An agent that is broken ends with the same status whatever it is told, and 2 means off.
+#[test]
+fn an_agent_whose_command_failed_is_not_asked_for_a_reading() {
+    let mut world = World::pair();
+    world.set_modes(0, Mode::Refuses(FenceFault::AgentFailed));
+    world.crash(0);
+    world.machines[0].kernel.clear();
+    world.run(ms(20_000));
+    assert!(world.machines[0].powered);
+    assert!(world.is(1, PeerState::Frozen), "{}", world.story());
+    world.set_modes(0, Mode::Works);
+    assert!(world.run_until(ms(6000), is_active(1)).is_some(), "{}", world.story());
 }
 
 /// A command that is given up may still be carried out: the next round finds it done.

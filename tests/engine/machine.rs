@@ -103,6 +103,8 @@ pub struct Machine {
     pub carrier: Vec<bool>,
     /// NICs with carrier that nothing passes.
     pub deaf: Vec<bool>,
+    /// Its questions do not leave it.
+    pub mute: bool,
     pub exited: bool,
 }
 
@@ -123,6 +125,7 @@ impl Machine {
             release_fails: false,
             carrier: vec![true; usize::from(nics)],
             deaf: vec![false; usize::from(nics)],
+            mute: false,
             exited: false,
         }
     }

@@ -76,7 +76,13 @@ impl World {
     fn carry_out(&mut self, machine: usize, effect: Effect, answers: &mut VecDeque<Input>) {
         match effect {
             Effect::Send(heartbeat) => self.send(machine, heartbeat),
-            Effect::Probe => self.probe(machine),
+            Effect::Probe => {
+                let asked = !self.machines[machine].mute;
+                if asked {
+                    self.probe(machine);
+                }
+                answers.push_front(Input::Probed { asked });
+            }
             Effect::Acquire { op, .. } => self.acquire(machine, op),
             Effect::Release { op } => self.release(machine, op, answers),
             Effect::Announce => {
@@ -356,6 +362,8 @@ impl World {
             _ if !entry.has_power => Err(FenceFault::Unreachable),
             Mode::Dead => Err(FenceFault::Unreachable),
             Mode::Refuses(FenceFault::Credentials) => Err(FenceFault::Credentials),
+            // An agent that ends with 2 whatever it is told.
+            Mode::Refuses(FenceFault::AgentFailed) => Ok(Power::Off),
             Mode::Unclear => Ok(Power::Unknown),
             Mode::ReadsOff => Ok(Power::Off),
             Mode::Works | Mode::StaysOn | Mode::Hangs | Mode::Refuses(_) => {

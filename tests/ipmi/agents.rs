@@ -93,9 +93,9 @@ fn fence_ipmilan_with_a_wrong_password_fails() {
 #[test]
 fn an_agent_gets_its_lines_and_the_end_of_file_and_nothing_else() {
     let directory = TempDir::new();
-    let body = "cat >$D/input; echo \"$# $PWD\" >$D/context; env | sort >$D/environment; exit 2";
+    let body = "cat >$D/input; echo \"$# $PWD\" >$D/context; env | sort >$D/environment; exit 0";
     let device = script(&directory, body);
-    assert_eq!(Loop::new().run(&device, Order::Read, TIMEOUT).0, Ok(Power::Off));
+    assert_eq!(Loop::new().run(&device, Order::Read, TIMEOUT).0, Ok(Power::On));
     let read = |name| fs::read_to_string(directory.0.join(name)).unwrap();
     assert_eq!(read("input"), "action=status\nport=7\npassword=s3cret words\n");
     assert_eq!(read("context"), "0 /\n");
@@ -107,7 +107,10 @@ fn exit_statuses_mean_what_the_agents_say() {
     let directory = TempDir::new();
     let cases = [
         ("exit 0", Order::Read, Ok(Power::On)),
-        ("exit 2", Order::Check, Ok(Power::Off)),
+        ("echo 'Status: OFF'; exit 2", Order::Check, Ok(Power::Off)),
+        // What dies before it does anything often ends with 2.
+        ("exit 2", Order::Check, Err(FenceFault::AgentFailed)),
+        ("if fi", Order::Check, Err(FenceFault::AgentFailed)),
         ("exit 1", Order::Read, Err(FenceFault::AgentFailed)),
         ("exit 3", Order::Read, Err(FenceFault::AgentFailed)),
         ("exit 0", Order::Off, Ok(Power::Unknown)),
@@ -132,6 +135,31 @@ fn exit_statuses_mean_what_the_agents_say() {
         let device = script(&directory, body);
         assert_eq!(rig.run(&device, order, TIMEOUT).0, expected, "{body} {order:?}");
     }
+}
+
+/// A broken agent, or one that forgot which machine it is for, has no say in a fence.
+#[test]
+fn off_that_is_read_counts_only_after_an_off_that_was_carried_out() {
+    let directory = TempDir::new();
+    let body = "read action; if [ $action = action=off ]; then
+        [ -e $D/hangs ] && sleep 600; exit $(cat $D/off); fi; echo Status: OFF; exit 2";
+    let device = script(&directory, body);
+    let mut rig = Loop::new();
+    let mut read_after = |off: &str, order| {
+        fs::write(directory.0.join("off"), off).unwrap();
+        let commanded = rig.run(&device, order, SHORT).0;
+        (commanded, rig.run(&device, Order::Read, TIMEOUT).0)
+    };
+    let failed = Err(FenceFault::AgentFailed);
+    assert_eq!(read_after("0", Order::Check), (Ok(Power::Off), failed), "never told to");
+    assert_eq!(read_after("2", Order::Off), (failed, failed));
+    assert_eq!(read_after("0", Order::Off), (Ok(Power::Unknown), Ok(Power::Off)));
+    let late = (Err(FenceFault::Timeout), failed);
+    fs::write(directory.0.join("hangs"), "").unwrap();
+    assert_eq!(read_after("0", Order::Off), late);
+    fs::remove_file(directory.0.join("hangs")).unwrap();
+    assert_eq!(read_after("0", Order::Off), (Ok(Power::Unknown), Ok(Power::Off)));
+    rig.settle();
 }
 
 #[test]
@@ -164,8 +192,8 @@ fn a_grandchild_that_keeps_the_output_open_delays_nothing_and_is_killed() {
 fn half_a_megabyte_of_output_is_drained_and_endless_output_is_killed() {
     let directory = TempDir::new();
     let mut rig = Loop::new();
-    let much = script(&directory, "head -c 500000 /dev/zero; exit 2");
-    assert_eq!(rig.run(&much, Order::Read, TIMEOUT).0, Ok(Power::Off));
+    let much = script(&directory, "yes | head -c 500000; echo Status: OFF; exit 2");
+    assert_eq!(rig.run(&much, Order::Check, TIMEOUT).0, Ok(Power::Off));
     let endless = script(&directory, "echo $$ >$D/pid; exec cat /dev/zero");
     let (reading, took) = rig.run(&endless, Order::Read, TIMEOUT);
     assert_eq!(reading, Err(FenceFault::AgentFailed));
@@ -177,11 +205,11 @@ fn half_a_megabyte_of_output_is_drained_and_endless_output_is_killed() {
 #[test]
 fn an_agent_that_reads_nothing_of_a_large_input_is_not_waited_for() {
     let directory = TempDir::new();
-    let mut device = script(&directory, "exit 2");
+    let mut device = script(&directory, "exit 0");
     let DeviceKind::Agent { params, .. } = &mut device.kind else { unreachable!() };
     *params = (0..60).map(|n| (format!("p{n}"), "x".repeat(4000))).collect();
     let mut rig = Loop::new();
-    assert_eq!(rig.run(&device, Order::Read, TIMEOUT).0, Ok(Power::Off));
+    assert_eq!(rig.run(&device, Order::Read, TIMEOUT).0, Ok(Power::On));
     let device = script(&directory, "sleep 600");
     assert_eq!(rig.run(&device, Order::Read, SHORT).0, Err(FenceFault::Timeout));
     rig.settle();
@@ -190,10 +218,10 @@ fn an_agent_that_reads_nothing_of_a_large_input_is_not_waited_for() {
 #[test]
 fn a_large_input_arrives_whole() {
     let directory = TempDir::new();
-    let mut device = script(&directory, "sleep 0.2; cat >$D/input; exit 2");
+    let mut device = script(&directory, "sleep 0.2; cat >$D/input; exit 0");
     let DeviceKind::Agent { params, .. } = &mut device.kind else { unreachable!() };
     *params = (0..60).map(|n| (format!("p{n}"), "x".repeat(4000))).collect();
-    assert_eq!(Loop::new().run(&device, Order::Read, TIMEOUT).0, Ok(Power::Off));
+    assert_eq!(Loop::new().run(&device, Order::Read, TIMEOUT).0, Ok(Power::On));
     let input = fs::read_to_string(directory.0.join("input")).unwrap();
     assert_eq!(input.lines().count(), 62);
     assert!(input.ends_with("password=s3cret words\n"));
@@ -237,12 +265,12 @@ fn a_check_that_hangs_is_overtaken_at_once() {
 #[test]
 fn many_agents_at_once_are_each_answered_once() {
     let directory = TempDir::new();
-    let device = script(&directory, "sleep 0.1; exit 2");
+    let device = script(&directory, "sleep 0.1; exit 0");
     let mut rig = Loop::new();
     let ops: Vec<_> =
         (0..70u8).map(|id| rig.start_on(DeviceId(id), &device, Order::Read, TIMEOUT)).collect();
     for op in &ops[..64] {
-        assert_eq!(rig.wait_for(*op), Ok(Power::Off));
+        assert_eq!(rig.wait_for(*op), Ok(Power::On));
     }
     for op in &ops[64..] {
         assert_eq!(rig.wait_for(*op), Err(FenceFault::Cancelled), "the pool is bounded");

@@ -6,3 +6,4 @@ mod clocks;
 mod collisions;
 mod disks;
 mod lives;
+mod strays;

@@ -91,6 +91,21 @@ impl World {
         run(&whole)
     }
 
+    /// Has three thousand addresses come and go here while nobody reads the news, and among them
+    /// one change more: a command of `ip`.
+    pub fn flood_news(&self, change: &str) {
+        self.ip("link add noise type veth");
+        let batch = |verb: &str| -> String {
+            let line = |n: u32| format!("addr {verb} 10.66.{}.{}/32 dev noise\n", n / 250, n % 250);
+            (0..1500).map(line).collect()
+        };
+        let lines = format!("{}{change}\n{}", batch("add"), batch("del"));
+        let path = std::env::temp_dir().join(&self.near);
+        std::fs::write(&path, lines).unwrap();
+        run(&["ip", "-n", &self.near, "-batch", path.to_str().unwrap()]);
+        std::fs::remove_file(&path).unwrap();
+    }
+
     pub fn far_mac(&self) -> Mac {
         mac_of(&self.far_ip("link show svc0"))
     }
@@ -111,9 +126,15 @@ impl World {
 
     /// Sends an ARP frame from the far host.
     pub fn shout(&self, frame: &[u8]) {
+        self.shout_all(&[frame]);
+    }
+
+    /// Sends ARP frames from the far host.
+    pub fn shout_all(&self, frames: &[impl AsRef<[u8]>]) {
         enter(&self.far);
         let index = nix::net::if_::if_nametoindex("svc0").unwrap();
-        PacketSender::new(index).unwrap().send(0x0806, frame).unwrap();
+        let sender = PacketSender::new(index).unwrap();
+        frames.iter().for_each(|frame| sender.send(0x0806, frame.as_ref()).unwrap());
         self.enter_near();
     }
 

@@ -98,8 +98,8 @@ impl Duo {
             Effect::Power { op, .. } => {
                 Some((index, Input::Reading { op, reading: Ok(Power::On) }))
             }
-            Effect::Probe
-            | Effect::Announce
+            Effect::Probe => Some((index, Input::Probed { asked: true })),
+            Effect::Announce
             | Effect::Cancel { .. }
             | Effect::Answer { .. }
             | Effect::Report(_)

@@ -33,6 +33,7 @@ pub(super) fn pair(mut raw: Raw, findings: &mut Findings) -> Pair {
     let devices = fence::check(raw, &nodes, &links, &vips, findings);
     let priority = raw.runtime.priority.as_ref().is_none_or(|at| at.value.is_some());
     timing::warn_of_false_alarms(raw, &links, priority, findings);
+    let runtime_dir = raw.runtime.runtime_dir.as_ref();
     Pair {
         cluster: raw.cluster.as_ref().map(|at| at.value.clone()),
         key_file: raw.key_file.clone(),
@@ -45,6 +46,7 @@ pub(super) fn pair(mut raw: Raw, findings: &mut Findings) -> Pair {
         vips,
         devices,
         runtime: runtime::check(&raw.runtime, findings),
+        runtime_dir_place: runtime_dir.map_or(&raw.runtime.place, |at| &at.place).clone(),
     }
 }
 

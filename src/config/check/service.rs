@@ -26,6 +26,14 @@ pub(super) fn check(
     findings: &mut Findings,
 ) -> (Vec<At<ServiceNic>>, Vec<At<Vip>>) {
     let nics: Vec<_> = raw.nics.iter().map(|nic| check_nic(nic, findings)).collect();
+    if let Some(first) = raw.nics.first()
+        && raw.nics.iter().all(|nic| nic.ping.is_none() && !findings.tells_of(&nic.ping_place))
+    {
+        let wrong = "no service NIC has a ping target: a dead switch port is not noticed, and a \
+                     standby that is deaf with its carriers up cannot know it";
+        let instead = "write ping = [\"ADDRESS\"], a router or host behind the NIC";
+        findings.warn(&first.name.place, wrong, instead);
+    }
     if raw.vips.is_empty() && !findings.tells_of(&raw.vips_place) {
         let instead = "write a [[vips]] table with address and nic for each";
         findings.error(&raw.vips_place, "missing: no virtual IP, nothing to keep alive", instead);

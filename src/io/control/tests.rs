@@ -39,7 +39,7 @@ impl World {
     }
 
     fn open(&self) -> Result<ControlServer, OpenError> {
-        ControlServer::open(&self.config, self.poll.registry(), Token(100))
+        ControlServer::open(&self.config, self.poll.registry(), Token(100), self.now)
     }
 
     fn server(&mut self) -> &mut ControlServer {
@@ -372,6 +372,31 @@ fn a_dead_daemons_socket_is_replaced_and_other_files_are_not() {
 
     world.server = None;
     fs::write(&world.config.path, "precious").unwrap();
-    assert!(matches!(world.open(), Err(OpenError::NotASocket(_))));
+    assert!(!world.open().unwrap().is_open());
     assert_eq!(fs::read_to_string(&world.config.path).unwrap(), "precious");
+}
+
+/// An active that comes back while `/run` is full serves without its operators' tools.
+#[test]
+fn a_socket_that_cannot_be_made_is_made_when_it_can_be() {
+    let mut world = World::new();
+    world.server = None;
+    let dir = world.config.path.parent().unwrap().to_owned();
+    let away = dir.with_extension("away");
+    fs::rename(&dir, &away).unwrap();
+    world.server = Some(world.open().unwrap());
+    assert!(!world.server().is_open());
+    assert_eq!(world.server().next_deadline(), Some(world.now + OPEN_PAUSE));
+    world.now = world.now + OPEN_PAUSE;
+    world.turn();
+    assert!(!world.server().is_open());
+    assert_eq!(world.server().next_deadline(), Some(world.now + OPEN_PAUSE), "again and again");
+
+    fs::rename(&away, &dir).unwrap();
+    world.now = world.now + OPEN_PAUSE;
+    world.turn();
+    assert_eq!(world.server().next_deadline(), None);
+    let mut client = world.connect();
+    client.write_all(STATUS).unwrap();
+    assert_eq!(world.turn().len(), 1);
 }

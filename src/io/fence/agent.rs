@@ -1,10 +1,15 @@
 //! One order to a fence agent: any program that takes `name=value` lines and answers with its exit
 //! status, as those of the fence-agents package do (ClusterLabs, *Fence Agent API*).
 //!
-//! | action | status 0 | status 2 | anything else |
+//! | action | status 0 | status 2 and `Status: OFF` printed | anything else |
 //! |---|---|---|---|
 //! | off, on | acknowledged | failed | failed |
 //! | status | on | off | failed |
+//!
+//! Status 2 alone says nothing: a shell that cannot parse its script, an interpreter without its
+//! file and an agent that dislikes its parameters (`EC_BAD_ARGS`) end with it, too. Every agent
+//! built on the package's `fencing.py`, and `fence_virt`, prints a line `Status: OFF` with it.
+//! Off that is read as part of a fence counts only of an agent that carried out its last `off`.
 //!
 //! Why it failed is guessed from what it printed; a guess never turns a failure into success.
 
@@ -86,8 +91,19 @@ fn input(
 pub(super) struct AgentOrder {
     child: Child,
     order: Order,
+    /// Whether it carried out the last `off` it was given.
+    has_obeyed: bool,
     /// Never repeated in the log, should the agent print them.
     secrets: Vec<Secret>,
+}
+
+/// What to run, and how it stands with it.
+pub(super) struct Agent<'a> {
+    pub(super) program: &'a Path,
+    pub(super) params: &'a [(String, String)],
+    pub(super) secrets: &'a [(String, Secret)],
+    /// Whether it carried out the last `off` it was given.
+    pub(super) has_obeyed: bool,
 }
 
 impl AgentOrder {
@@ -97,15 +113,14 @@ impl AgentOrder {
         token: Token,
         order: Order,
         deadline: Instant,
-        program: &Path,
-        params: &[(String, String)],
-        secrets: &[(String, Secret)],
+        agent: &Agent<'_>,
     ) -> Result<Self, Verdict> {
+        let Agent { program, params, secrets, has_obeyed } = *agent;
         let input = input(order, params, secrets)?;
         let secrets = secrets.iter().map(|(_, secret)| secret.clone()).collect();
         let spec = Spec { program: program.to_owned(), arguments: Vec::new(), input, deadline };
         match Child::start(registry, token, spec) {
-            Ok(child) => Ok(Self { child, order, secrets }),
+            Ok(child) => Ok(Self { child, order, has_obeyed, secrets }),
             Err(error) => {
                 let reason = format!("cannot start {}: {error}", program.display());
                 Err(Verdict { reading: Err(FenceFault::AgentFailed), reason })
@@ -133,10 +148,16 @@ impl Executor for AgentOrder {
 
     fn take_verdict(&mut self) -> Option<Verdict> {
         let report = self.child.take_report()?;
-        Some(Verdict {
-            reading: judge(self.order, &report),
-            reason: reason(&report.output, &self.secrets),
-        })
+        let reading = judge(self.order, &report);
+        if self.order == Order::Read && reading == Ok(Power::Off) && !self.has_obeyed {
+            let reason = "it reads off, but did not carry out the order before".to_owned();
+            return Some(Verdict { reading: Err(FenceFault::AgentFailed), reason });
+        }
+        if let End::NotBegun(errno) = report.end {
+            let error = std::io::Error::from_raw_os_error(errno);
+            return Some(Verdict { reading, reason: format!("it cannot be started: {error}") });
+        }
+        Some(Verdict { reading, reason: reason(&report.output, &self.secrets) })
     }
 
     fn is_over(&self) -> bool {
@@ -148,12 +169,19 @@ fn judge(order: Order, report: &Report) -> Result<Power, FenceFault> {
     match (report.end, order) {
         (End::Exited(0), Order::Off | Order::On) => Ok(Power::Unknown),
         (End::Exited(0), Order::Read | Order::Check) => Ok(Power::On),
-        (End::Exited(2), Order::Read | Order::Check) => Ok(Power::Off),
+        (End::Exited(2), Order::Read | Order::Check) if says_off(&report.output) => Ok(Power::Off),
         (End::Exited(_), _) => Err(guess(&report.output)),
-        (End::Signalled(_) | End::Endless, _) => Err(FenceFault::AgentFailed),
+        (End::NotBegun(_) | End::Signalled(_) | End::Endless, _) => Err(FenceFault::AgentFailed),
         (End::Deadline, _) => Err(FenceFault::Timeout),
         (End::Cancelled, _) => Err(FenceFault::Cancelled),
     }
+}
+
+/// Whether there is a line `Status: OFF`, in any case, and none that tells another status.
+fn says_off(output: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(output).to_lowercase();
+    let mut told = text.lines().filter_map(|line| line.trim().strip_prefix("status:")).peekable();
+    told.peek().is_some() && told.all(|status| status.trim() == "off")
 }
 
 /// Why an agent failed, by what it printed.
@@ -170,11 +198,11 @@ fn guess(output: &[u8]) -> FenceFault {
 
 /// The last line that says anything: on one line, without secrets, bounded.
 fn reason(output: &[u8], secrets: &[Secret]) -> String {
-    // The line that was cut off is left out: it may end in half a secret.
+    // The line whose beginning was cut off is left out: it may begin with half a secret.
     let is_cut = output.len() >= OUTPUT_KEPT_MAX;
-    let whole = if is_cut { output.iter().rposition(|byte| *byte == b'\n') } else { None };
-    let len = if is_cut { whole.unwrap_or(0) } else { output.len() };
-    let output = output.get(..len).unwrap_or(&[]);
+    let whole = output.iter().position(|byte| *byte == b'\n');
+    let first = if is_cut { whole.unwrap_or(output.len()) } else { 0 };
+    let output = output.get(first..).unwrap_or(&[]);
     let mut text = String::from_utf8_lossy(output).into_owned();
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         text = text.replace(secret.reveal(), "<secret>");
@@ -252,10 +280,40 @@ mod tests {
 
     #[test]
     fn a_line_that_was_cut_off_cannot_show_half_a_secret() {
-        let mut output = b"the whole line\n".to_vec();
-        output.resize(OUTPUT_KEPT_MAX - 4, b'.');
-        output.extend(b"hunt");
+        let mut output = b"ter2".to_vec();
+        output.resize(OUTPUT_KEPT_MAX - 15, b'.');
+        output.extend(b"\nthe whole line");
+        assert_eq!(output.len(), OUTPUT_KEPT_MAX);
         assert_eq!(reason(&output, &only_secrets()), "the whole line");
+        assert_eq!(reason(&[b'.'; OUTPUT_KEPT_MAX], &only_secrets()), "");
+    }
+
+    /// What dies before it did anything often ends with 2.
+    #[test]
+    fn status_2_is_off_only_with_the_line_that_says_so() {
+        let judged = |text: &str| {
+            let report = Report { end: End::Exited(2), output: text.as_bytes().to_vec() };
+            assert!(judge(Order::Off, &report).is_err(), "{text}");
+            assert_eq!(judge(Order::Read, &report), judge(Order::Check, &report), "{text}");
+            judge(Order::Read, &report)
+        };
+        for text in ["Status: OFF\n", "a warning\n  status: off", "Status: OFF\r\n\n"] {
+            assert_eq!(judged(text), Ok(Power::Off), "{text}");
+        }
+        for text in [
+            "",
+            "off",
+            "python3: can't open file '/usr/sbin/fence_x': [Errno 2] No such file or directory",
+            "/usr/sbin/fence_x: line 3: syntax error near unexpected token `fi'",
+            "Please use '-h' for usage",
+            "The Status: OFF",
+            "Status: OFF or so",
+            "Status: ON",
+            "Status: OFF\nStatus: ON",
+            "Status:",
+        ] {
+            assert_eq!(judged(text), Err(FenceFault::AgentFailed), "{text}");
+        }
     }
 
     #[test]

@@ -9,12 +9,12 @@
 mod agent;
 mod ipmi;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use mio::{Registry, Token};
 
-use self::agent::AgentOrder;
+use self::agent::{Agent, AgentOrder};
 use self::ipmi::IpmiOrder;
 use crate::config::device::{Device, DeviceKind};
 use crate::types::{DeviceId, FenceFault, Instant, OpId, Power};
@@ -110,13 +110,22 @@ pub struct FencePool {
     running: BTreeMap<usize, Running>,
     completed: VecDeque<(OpId, Result<Power, FenceFault>)>,
     learned: BTreeMap<DeviceId, Learned>,
+    /// The devices that acknowledged their last `off`, and were not told to switch since.
+    obeyed: BTreeSet<DeviceId>,
+    told: Told,
 }
 
 impl FencePool {
     /// A pool that registers its descriptors with the [`ORDERS_MAX`] tokens from `base` on.
     pub fn new(base: usize) -> Self {
-        let (running, learned) = (BTreeMap::new(), BTreeMap::new());
-        Self { base, running, completed: VecDeque::new(), learned }
+        Self {
+            base,
+            running: BTreeMap::new(),
+            completed: VecDeque::new(),
+            learned: BTreeMap::new(),
+            obeyed: BTreeSet::new(),
+            told: Told::default(),
+        }
     }
 
     /// The tokens that are this pool's.
@@ -140,6 +149,9 @@ impl FencePool {
             self.completed.push_back((op, Err(FenceFault::Cancelled)));
             return;
         };
+        if matches!(order, Order::Off | Order::On) {
+            self.obeyed.remove(&id);
+        }
         let token = Token(self.base.saturating_add(slot));
         match self.executor(registry, now, token, job, device) {
             Ok(executor) => {
@@ -150,7 +162,8 @@ impl FencePool {
                 self.settle(slot);
             }
             Err(verdict) => {
-                log_verdict(&device.name, order, &verdict);
+                let level = self.told.level(id, order, &verdict);
+                log_verdict(level, &device.name, order, &verdict);
                 self.completed.push_back((op, verdict.reading));
             }
         }
@@ -201,6 +214,8 @@ impl FencePool {
     /// Forgets what was learned of the devices: their numbers mean others now.
     pub fn forget_devices(&mut self) {
         self.learned.clear();
+        self.obeyed.clear();
+        self.told = Told::default();
     }
 
     /// Whether nothing is under way, not even cleaning up.
@@ -230,9 +245,9 @@ impl FencePool {
                 Ok(Box::new(IpmiOrder::start(registry, token, *address, client)))
             }
             DeviceKind::Agent { program, params, secrets } => {
-                let order =
-                    AgentOrder::start(registry, token, order, deadline, program, params, secrets)?;
-                Ok(Box::new(order))
+                let has_obeyed = self.obeyed.contains(&job.device);
+                let agent = Agent { program, params, secrets, has_obeyed };
+                Ok(Box::new(AgentOrder::start(registry, token, order, deadline, &agent)?))
             }
         }
     }
@@ -263,12 +278,16 @@ impl FencePool {
         if let Some(verdict) = running.executor.take_verdict() {
             assert!(!running.is_answered, "an order was answered twice");
             running.is_answered = true;
-            log_verdict(&running.name, running.order, &verdict);
+            let level = self.told.level(running.device, running.order, &verdict);
+            log_verdict(level, &running.name, running.order, &verdict);
             self.completed.push_back((running.op, verdict.reading));
             let learned = running.executor.learned();
             let known = self.learned.entry(running.device).or_default();
             known.suite = learned.suite.or(known.suite);
             known.guid = learned.guid.or(known.guid);
+            if running.order == Order::Off && verdict.reading.is_ok() {
+                self.obeyed.insert(running.device);
+            }
         }
         if running.executor.is_over() {
             assert!(running.is_answered, "an order ended without an answer");
@@ -288,15 +307,35 @@ impl FencePool {
     }
 }
 
-/// One line per order that does something; checks are many, and whoever asked reports them.
-fn log_verdict(device: &str, order: Order, verdict: &Verdict) {
-    let level = match (order, verdict.reading) {
-        (Order::Check, _) => log::Level::Debug,
-        (Order::Off | Order::On | Order::Read, Ok(_) | Err(FenceFault::Cancelled)) => {
-            log::Level::Info
+/// What was last told of each device's orders.
+#[derive(Default)]
+struct Told {
+    last: BTreeMap<(DeviceId, &'static str), String>,
+}
+
+impl Told {
+    /// The level for a verdict: the engine tells what became of an order; what is added here is the
+    /// device's own word, once as long as it stays the same. A frozen pair asks for ever.
+    fn level(&mut self, device: DeviceId, order: Order, verdict: &Verdict) -> log::Level {
+        if order == Order::Check {
+            return log::Level::Debug;
         }
-        (Order::Off | Order::On | Order::Read, Err(_)) => log::Level::Warn,
-    };
+        // Agents write the time before their words.
+        let word = |c: &char| !c.is_ascii_digit();
+        let reason: String = verdict.reason.chars().filter(word).collect();
+        if reason.is_empty() {
+            return log::Level::Debug;
+        }
+        let last = self.last.insert((device, order.name()), reason.clone());
+        match verdict.reading {
+            _ if last == Some(reason) => log::Level::Debug,
+            Ok(_) | Err(FenceFault::Cancelled) => log::Level::Info,
+            Err(_) => log::Level::Warn,
+        }
+    }
+}
+
+fn log_verdict(level: log::Level, device: &str, order: Order, verdict: &Verdict) {
     let order = order.name();
     let outcome = match verdict.reading {
         Ok(power) => format!("power={power}"),
@@ -306,5 +345,32 @@ fn log_verdict(device: &str, order: Order, verdict: &Verdict) {
         log::log!(level, "fence device={device} order={order} {outcome}");
     } else {
         log::log!(level, "fence device={device} order={order} {outcome} ({})", verdict.reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_devices_word_is_told_once_as_long_as_it_stays_the_same() {
+        let mut told = Told::default();
+        let failed = |reason: &str| Verdict {
+            reading: Err(FenceFault::AgentFailed),
+            reason: reason.to_owned(),
+        };
+        let (one, other) = (DeviceId(1), DeviceId(2));
+        let mut level = |device, order, reason: &str| told.level(device, order, &failed(reason));
+        assert_eq!(level(one, Order::Off, ""), log::Level::Debug, "the engine tells it");
+        assert_eq!(level(one, Order::Off, "02:17 login failed"), log::Level::Warn);
+        assert_eq!(level(one, Order::Read, "02:18 no such plug"), log::Level::Warn);
+        assert_eq!(level(one, Order::Off, "02:18 login failed"), log::Level::Debug);
+        assert_eq!(level(one, Order::Read, "02:19 no such plug"), log::Level::Debug);
+        assert_eq!(level(other, Order::Off, "02:19 login failed"), log::Level::Warn);
+        assert_eq!(level(one, Order::Off, "02:20 timed out"), log::Level::Warn);
+        assert_eq!(level(one, Order::Off, "02:21 login failed"), log::Level::Warn);
+        assert_eq!(level(one, Order::Check, "02:22 something new"), log::Level::Debug);
+        let done = Verdict { reading: Ok(Power::Unknown), reason: "Success: Powered OFF".into() };
+        assert_eq!(told.level(one, Order::Off, &done), log::Level::Info);
     }
 }

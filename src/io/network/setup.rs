@@ -35,12 +35,11 @@ impl Network {
         self.netlink = Some(netlink);
         self.nics.enter_links(&links);
         self.nics.enter_addresses(&addresses);
-        self.leftovers =
-            self.vips.find_in(&addresses, &self.nics).into_iter().map(|(vip, _)| vip).collect();
+        self.leftovers = self.vips.find_in(&addresses).into_iter().map(|(vip, _)| vip).collect();
         self.leftovers.dedup();
         self.note_routers();
         for nic in self.nics.ids() {
-            self.open_nic(nic);
+            self.open_nic(now, nic);
             let up = self.nics.is_up(nic);
             self.occurrences.push_back(Occurrence::Carrier { nic, up });
         }
@@ -80,8 +79,9 @@ impl Network {
         }
     }
 
-    /// Opens the sockets of a NIC that appeared, closes those of one that is gone.
-    pub(super) fn open_nic(&mut self, nic: NicId) {
+    /// Opens the sockets of a NIC that appeared, closes those of one that is gone. What fails is
+    /// tried again.
+    pub(super) fn open_nic(&mut self, now: Instant, nic: NicId) {
         let index = self.nics.index(nic);
         let name = self.nics.name(nic);
         let Some(slot) = self.slots.get_mut(nic.index()) else { return };
@@ -89,19 +89,24 @@ impl Network {
         if let Some(old) = slot.packets.take() {
             old.close(&self.registry);
         }
+        slot.reopen_at = None;
         if let Some(index) = index {
             let planned = slot.vips.iter().filter_map(|vip| Some((*vip, self.vips.get(*vip)?)));
             let by_address: VipsByAddress =
                 planned.map(|(vip, plan)| (plan.net.addr(), vip)).collect();
             match NicPackets::open(index, by_address, &self.registry, token(0), token(1)) {
                 Ok(packets) => slot.packets = Some(packets),
-                Err(error) => log::error!("no packet sockets on {name}: {error}"),
+                Err(error) => {
+                    log::error!("no packet sockets on {name}: {error}");
+                    slot.reopen_at = Some(now + REOPEN_AFTER);
+                }
             }
         }
         if let Some(pinger) = &mut slot.pinger
             && let Err(error) = pinger.reopen(index, &self.registry, token(2), token(3))
         {
             log::error!("no pings on {name}: {error}");
+            slot.reopen_at = Some(now + REOPEN_AFTER);
         }
     }
 

@@ -1,15 +1,16 @@
 //! The release of all VIPs: delete each, then look whether any is left.
 //!
 //! A deletion that the kernel acknowledged is not believed alone: the address may be there a second
-//! time with another prefix, and a lost answer leaves it open. Only a list without any VIP confirms
-//! the release.
+//! time with another prefix or on another link, and a lost answer leaves it open. Only a list
+//! without any VIP confirms the release: the kernel answers for an address of any link on all of
+//! them (`arp_ignore` 0), so where it was planned to be does not matter.
 
-use super::super::netlink::Fault;
-use super::super::nic::NicTable;
+use std::collections::BTreeSet;
+
+use super::super::netlink::{Address, Fault};
 use super::{Ask, chunk_len};
-use crate::config::network::Vip;
 use crate::engine::{Outcome, Why};
-use crate::types::{IpNet, NicId, OpId, VipId};
+use crate::types::{OpId, VipId};
 
 /// How often what a list still shows is deleted before the release is refused.
 pub(super) const ROUNDS_MAX: u8 = 3;
@@ -19,9 +20,9 @@ pub(super) const ROUNDS_MAX: u8 = 3;
 pub(super) struct Release {
     pub(super) op: OpId,
     step: Step,
-    /// What is still to be deleted; taken from the end, so that what was added first, and is the
-    /// first address of its subnet, goes last.
-    work: Vec<(VipId, IpNet)>,
+    /// What is still to be deleted, and where; taken from the end, so that what was added first,
+    /// and is the first address of its subnet, goes last.
+    work: Vec<(VipId, Address)>,
     /// How many asks are not answered.
     waiting: usize,
     rounds_left: u8,
@@ -38,23 +39,23 @@ enum Step {
 }
 
 impl Release {
-    pub(super) fn new(op: OpId, work: Vec<(VipId, IpNet)>) -> Self {
+    pub(super) fn new(op: OpId, work: Vec<(VipId, Address)>) -> Self {
         Self { op, step: Step::Promote, work, waiting: 0, rounds_left: ROUNDS_MAX, trouble: None }
     }
 
-    pub(super) fn next_asks(&mut self, plan: &[Vip], nics: &NicTable) -> Vec<Ask> {
+    pub(super) fn next_asks(&mut self) -> Vec<Ask> {
         if self.waiting > 0 || self.step == Step::List {
             return vec![];
         }
         let mut asks = vec![];
         if self.step == Step::Promote {
             self.step = Step::Delete;
-            let has_ipv4 = |nic: NicId| plan.iter().any(|v| v.nic == nic && v.net.addr().is_ipv4());
-            let here = nics.ids().filter(|nic| nics.index(*nic).is_some() && has_ipv4(*nic));
-            asks.extend(here.map(Ask::Promote));
+            let is_ipv4 = |(_, address): &&(VipId, Address)| address.net.addr().is_ipv4();
+            let links = self.work.iter().filter(is_ipv4).map(|(_, address)| address.index);
+            asks.extend(links.collect::<BTreeSet<_>>().into_iter().map(Ask::Promote));
         }
         if asks.is_empty() {
-            asks = self.deletions(plan, nics);
+            asks = self.deletions();
         }
         if asks.is_empty() {
             self.step = Step::List;
@@ -64,16 +65,12 @@ impl Release {
         asks
     }
 
-    /// The next chunk. A VIP whose NIC is missing is gone with it.
-    fn deletions(&mut self, plan: &[Vip], nics: &NicTable) -> Vec<Ask> {
-        let is_there = |vip: VipId| {
-            plan.get(vip.index()).is_some_and(|planned| nics.index(planned.nic).is_some())
-        };
-        self.work.retain(|(vip, _)| is_there(*vip));
-        let count = chunk_len(self.work.iter().rev().map(|(_, net)| *net));
+    /// The next chunk.
+    fn deletions(&mut self) -> Vec<Ask> {
+        let count = chunk_len(self.work.iter().rev().map(|(_, address)| address.net));
         let from = self.work.len().saturating_sub(count);
         let chunk = self.work.split_off(from);
-        chunk.into_iter().rev().map(|(vip, net)| Ask::Delete(vip, net)).collect()
+        chunk.into_iter().rev().map(|(vip, address)| Ask::Delete(vip, address)).collect()
     }
 
     /// An ask was answered; `failure` if it was not done.
@@ -92,14 +89,14 @@ impl Release {
         }
     }
 
-    /// Which VIPs are left. The outcome, if it is decided.
+    /// Which VIPs are left, on whatever link. The outcome, if it is decided.
     pub(super) fn listed(
         &mut self,
-        left: Result<Vec<(VipId, IpNet)>, Fault>,
-        still: impl Fn(&(VipId, IpNet)) -> Why,
+        left: Result<Vec<(VipId, Address)>, Fault>,
+        still: impl Fn(&(VipId, Address)) -> Why,
     ) -> Option<Outcome> {
         self.waiting = 0;
-        self.step = Step::Delete;
+        self.step = Step::Promote;
         if left.as_ref().is_ok_and(Vec::is_empty) {
             return Some(Outcome::Confirmed);
         }

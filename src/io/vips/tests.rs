@@ -15,7 +15,10 @@ const NOW: Instant = Instant::from_millis(1000);
 struct Bench {
     vips: Vips,
     nics: NicTable,
+    /// On the NIC.
     present: BTreeSet<IpNet>,
+    /// On other links.
+    elsewhere: Vec<Address>,
     /// What was asked for, chunk by chunk.
     chunks: Vec<Vec<Ask>>,
     /// Addresses that cannot be added, nor deleted.
@@ -40,6 +43,7 @@ impl Bench {
             vips: Vips::new(plan, schedule),
             nics,
             present: BTreeSet::new(),
+            elsewhere: vec![],
             chunks: vec![],
             stubborn: BTreeSet::new(),
             answers_lists: true,
@@ -48,7 +52,8 @@ impl Bench {
     }
 
     fn addresses(&self) -> Vec<Address> {
-        self.present.iter().map(|net| Address { index: 3, net: *net }).collect()
+        let here = self.present.iter().map(|net| Address { index: 3, net: *net });
+        here.chain(self.elsewhere.iter().copied()).collect()
     }
 
     fn answer(&mut self, asked: &Asked) {
@@ -71,9 +76,13 @@ impl Bench {
                     Ok(())
                 }
             }
-            Ask::Delete(_, net) if self.stubborn.contains(net) => denied,
-            Ask::Delete(_, net) => {
+            Ask::Delete(_, address) if self.stubborn.contains(&address.net) => denied,
+            Ask::Delete(_, Address { index: 3, net }) => {
                 self.present.remove(net);
+                Ok(())
+            }
+            Ask::Delete(_, address) => {
+                self.elsewhere.retain(|other| other != address);
                 Ok(())
             }
         };
@@ -182,7 +191,7 @@ fn a_release_overtakes_everything_and_its_answer_comes_last() {
     bench.vips.restore(OpId(2), VipId(0));
     // Asked for, and answered only behind the release.
     let late = bench.vips.next_asks(&bench.nics);
-    bench.vips.release(OpId(3));
+    bench.vips.release(OpId(3), &bench.nics);
     late.iter().for_each(|asked| bench.answer(asked));
     let why = "overtaken by a release";
     assert_eq!(
@@ -197,11 +206,11 @@ fn a_release_overtakes_everything_and_its_answer_comes_last() {
 #[test]
 fn a_release_keeps_other_addresses_first_and_deletes_what_was_added_first_last() {
     let mut bench = Bench::new(&["10.0.0.1/24", "10.0.0.2/24"]);
-    bench.vips.release(OpId(1));
+    bench.vips.release(OpId(1), &bench.nics);
     bench.run();
-    let deletions =
-        vec![Ask::Delete(VipId(1), net("10.0.0.2/24")), Ask::Delete(VipId(0), net("10.0.0.1/24"))];
-    assert_eq!(bench.chunks, [vec![Ask::Promote(NicId(0))], deletions, vec![Ask::List]]);
+    let delete = |vip, text| Ask::Delete(VipId(vip), Address { index: 3, net: net(text) });
+    let deletions = vec![delete(1, "10.0.0.2/24"), delete(0, "10.0.0.1/24")];
+    assert_eq!(bench.chunks, [vec![Ask::Promote(3)], deletions, vec![Ask::List]]);
 }
 
 #[test]
@@ -209,9 +218,36 @@ fn a_vip_with_another_prefix_is_found_by_the_list_and_deleted_too() {
     let mut bench = Bench::new(&["10.0.0.1/24"]);
     bench.present.insert(net("10.0.0.1/32"));
     bench.present.insert(net("10.0.0.9/24"));
-    bench.vips.release(OpId(1));
+    bench.vips.release(OpId(1), &bench.nics);
     assert_eq!(bench.run(), [done(1, Outcome::Confirmed), VipNews::Released]);
     assert_eq!(bench.present, BTreeSet::from([net("10.0.0.9/24")]), "a stranger's stays");
+}
+
+#[test]
+fn a_vip_on_any_other_link_keeps_the_release_from_being_confirmed_until_it_is_gone() {
+    let mut bench = Bench::new(&["10.0.0.1/24"]);
+    let strangers = Address { index: 8, net: net("10.0.0.9/24") };
+    bench.elsewhere = vec![Address { index: 8, net: net("10.0.0.1/32") }, strangers];
+    bench.vips.release(OpId(1), &bench.nics);
+    assert_eq!(bench.run(), [done(1, Outcome::Confirmed), VipNews::Released]);
+    assert_eq!(bench.elsewhere, [strangers]);
+    assert!(bench.chunks.contains(&vec![Ask::Promote(8)]), "its neighbours are kept");
+    bench.elsewhere.push(Address { index: 8, net: net("10.0.0.1/32") });
+    bench.stubborn.insert(net("10.0.0.1/32"));
+    bench.nics.enter_link(&Link { index: 8, name: "old0".into(), mac: Mac::NONE, up: true });
+    bench.vips.release(OpId(2), &bench.nics);
+    assert_eq!(bench.run(), [refused(2, "VIP 10.0.0.1/32 on old0: Operation not permitted")]);
+}
+
+#[test]
+fn a_vip_on_another_link_only_is_no_longer_held() {
+    let mut bench = Bench::new(&["10.0.0.1/24"]);
+    bench.vips.acquire(OpId(1), &bench.nics);
+    bench.run();
+    bench.present.clear();
+    bench.elsewhere = vec![Address { index: 8, net: net("10.0.0.1/24") }];
+    bench.vips.check();
+    assert_eq!(bench.run(), [VipNews::Gone(VipId(0))]);
 }
 
 #[test]
@@ -221,7 +257,7 @@ fn a_vip_that_cannot_be_deleted_is_tried_and_then_told() {
     bench.run();
     bench.stubborn.insert(net("10.0.0.1/24"));
     bench.chunks.clear();
-    bench.vips.release(OpId(2));
+    bench.vips.release(OpId(2), &bench.nics);
     assert_eq!(bench.run(), [refused(2, "VIP 10.0.0.1/24 on svc0: Operation not permitted")]);
     let lists = bench.chunks.iter().filter(|chunk| **chunk == [Ask::List]).count();
     assert_eq!(lists, usize::from(release::ROUNDS_MAX) + 1);
@@ -231,14 +267,14 @@ fn a_vip_that_cannot_be_deleted_is_tried_and_then_told() {
 fn a_release_without_a_list_is_never_confirmed() {
     let mut bench = Bench::new(&["10.0.0.1/24"]);
     bench.answers_lists = false;
-    bench.vips.release(OpId(1));
+    bench.vips.release(OpId(1), &bench.nics);
     assert_eq!(bench.run(), [unknown(1, "the kernel does not list its addresses")]);
 }
 
 #[test]
 fn no_acquisition_and_no_restoration_while_a_release_runs() {
     let mut bench = Bench::new(&["10.0.0.1/24"]);
-    bench.vips.release(OpId(1));
+    bench.vips.release(OpId(1), &bench.nics);
     bench.vips.acquire(OpId(2), &bench.nics);
     bench.vips.restore(OpId(3), VipId(0));
     let why = "a release is still running";
@@ -310,6 +346,42 @@ fn many_losses_are_restored_in_chunks_and_each_is_answered_once() {
 }
 
 #[test]
+fn a_nic_that_goes_and_comes_back_while_acquiring_gets_its_vips_again() {
+    for is_back in [true, false] {
+        let mut bench = bench_of(&many(100));
+        bench.vips.acquire(OpId(1), &bench.nics);
+        bench.turn();
+        bench.present.clear();
+        bench.nics.remove_link(3);
+        bench.vips.nic_moved(NicId(0), false);
+        if is_back {
+            let link = Link { index: 3, name: "svc0".into(), mac: Mac::NONE, up: true };
+            bench.nics.enter_link(&link);
+            bench.vips.nic_moved(NicId(0), true);
+            assert_eq!(bench.run(), [done(1, Outcome::Confirmed)]);
+            assert_eq!(bench.present.len(), 100, "all of them");
+            let again = bench.announced.iter().filter(|vip| **vip == VipId(0)).count();
+            assert_eq!(again, 2, "on the new NIC too");
+        } else {
+            assert_eq!(bench.run(), [refused(1, "VIP 10.0.0.32/16: there is no NIC svc0")]);
+        }
+    }
+}
+
+#[test]
+fn an_answer_of_a_nic_that_is_gone_is_not_believed_for_good() {
+    let mut bench = Bench::new(&["10.0.0.1/24"]);
+    bench.vips.acquire(OpId(1), &bench.nics);
+    let asks = bench.vips.next_asks(&bench.nics);
+    bench.vips.nic_moved(NicId(0), false);
+    bench.vips.nic_moved(NicId(0), true);
+    bench.answer(&asks[0]);
+    bench.present.clear();
+    bench.turn();
+    assert_eq!(bench.run(), [done(1, Outcome::Confirmed), VipNews::Gone(VipId(0))]);
+}
+
+#[test]
 fn restorations_without_a_nic_are_all_refused_at_once() {
     let mut bench = bench_of(&many(100));
     bench.nics.remove_link(3);
@@ -333,7 +405,7 @@ fn a_nic_that_vanishes_loses_its_vips_once_and_offers_them_when_it_is_back() {
     assert_eq!(bench.run(), [refused(2, "VIP 10.0.0.1/24: there is no NIC svc0")]);
     bench.vips.nic_moved(NicId(0), true);
     assert_eq!(bench.run(), [VipNews::Gone(VipId(0))]);
-    bench.vips.release(OpId(3));
+    bench.vips.release(OpId(3), &bench.nics);
     bench.run();
     bench.vips.nic_moved(NicId(0), true);
     assert_eq!(bench.run(), [], "what is released is not wanted back");

@@ -139,7 +139,7 @@ case $vice in
   die) kill -SEGV $$ ;;
   refuse) echo 'Login failed'; exit 1 ;;
 esac
-if power status | grep -q 'is off'; then exit 2; fi
+if power status | grep -q 'is off'; then echo 'Status: OFF'; exit 2; fi
 "#;
 
 /// What B says of the agent's last answer.
