@@ -11,8 +11,8 @@ use crate::types::IpNet;
 pub struct MachineFacts {
     /// The host name, short or full; empty if it shall not count.
     pub host_name: String,
-    /// The NICs with their addresses and prefixes; a NIC without any is listed too. Empty if nothing
-    /// shall be asked of this machine: every machine has at least `lo`.
+    /// The NICs with their addresses and prefixes; a NIC without any is listed too. Empty if
+    /// nothing shall be asked of this machine: every machine has at least `lo`.
     pub nics: Vec<(String, Vec<IpNet>)>,
 }
 

@@ -89,7 +89,7 @@ fn headline(status: &Status) -> String {
         Health::Degraded => format!("{is_active}; the service runs, but somebody should look"),
         Health::Starting => "no service yet: the nodes listen for each other".to_owned(),
         Health::TakingOver => "no service for the moment: a takeover is under way".to_owned(),
-        Health::NoActive => "no service, and none to come before somebody acts".to_owned(),
+        Health::NoActive => "no service, and this node cannot take over now".to_owned(),
         Health::Frozen => {
             let lost = status.frozen.as_ref().map_or("a lost node", |frozen| frozen.node.as_str());
             format!("no service is certain; {lost} is lost, and nothing proves that it holds none")
@@ -106,7 +106,7 @@ fn names(status: &Status, is_meant: impl Fn(&Node) -> bool) -> String {
 }
 
 fn why_frozen(frozen: &Frozen) -> String {
-    let why = format!("{}: {} (for {})", frozen.node, frozen.what, span(frozen.since_ms));
+    let why = format!("{} (for {})", frozen.what, span(frozen.since_ms));
     let mut text = field("why", &why);
     for (i, seen) in frozen.evidence.iter().enumerate() {
         text.push_str(&field(if i == 0 { "seen" } else { "" }, seen));

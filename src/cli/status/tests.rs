@@ -74,8 +74,8 @@ fn well() -> Status {
         uptime_ms: 3 * DAY + 5_000_000,
         health: Health::Ok,
         nodes: vec![
-            node("a", 1, NodeState::Active, "acquiring -> active", "all resources are held"),
-            node("b", 2, NodeState::Standby, "joining -> standby", "an active peer was heard"),
+            node("a", 1, NodeState::Active, "became active", "all resources are held"),
+            node("b", 2, NodeState::Standby, "became standby", "an active peer was heard"),
         ],
         links: vec![
             link("hb0", "udp", "eth1 10.9.0.1 -> 10.9.0.2", 180),
@@ -130,7 +130,7 @@ fn frozen() -> Status {
     status.nodes[0].state = NodeState::Frozen;
     status.nodes[0].since_ms = 130_000;
     status.nodes[0].last_change = Some(Change {
-        what: "fencing -> frozen".to_owned(),
+        what: "became frozen".to_owned(),
         reason: "no fence level gave a proof for b".to_owned(),
         ago_ms: 130_000,
     });
@@ -140,7 +140,8 @@ fn frozen() -> Status {
     status.frozen = Some(Frozen {
         node: "b".to_owned(),
         cause: "unreachable".to_owned(),
-        what: "its fence devices do not answer, and it is silent; probably both lost power"
+        what: "no proof that b holds nothing: its fence device does not answer and the host is \
+               silent: both may have lost power"
             .to_owned(),
         evidence: vec![
             "bmc-b (level 1): unreachable, tried 4 times".to_owned(),
