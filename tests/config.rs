@@ -276,6 +276,20 @@ fn a_node_is_found_by_its_short_or_full_host_name_in_any_case() {
     assert!(elsewhere.plan.is_none(), "another domain is another host");
 }
 
+/// So does the daemon read the file once more when a NIC is missing, to start without it.
+#[test]
+fn a_machine_that_is_not_asked_keeps_no_daemon_from_starting() {
+    let text = file("tests/config/good.toml").replace("\"eth6\"", "\"eth9\"");
+    for (node, host) in [(None, "smw1.example.com"), (Some("smw1"), ""), (Some("smw1"), "smw1")] {
+        let strict = check(&text, node, host);
+        assert!(strict.plan.is_none() && strict.findings.to_string().contains("no NIC eth9"));
+        let unasked = MachineFacts { host_name: host.to_owned(), nics: Vec::new() };
+        let read = config::check("tandem.toml", &text, node, &unasked, &Imagined::new());
+        let plan = read.plan.unwrap_or_else(|| panic!("refused:\n{}", read.findings));
+        assert_eq!(plan.local.get(), 1);
+    }
+}
+
 /// A file of cases, each of them changes to `good.toml` and all that is said then:
 /// `== name`, then lines `-` (out, the first such line), `+` (in, where the last one went out, else
 /// at the end), `!` (the surroundings), then `>>` and the messages.

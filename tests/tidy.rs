@@ -192,6 +192,79 @@ fn every_direct_dependency_has_its_reason() {
     fail_if_any(&complaints);
 }
 
+/// What stands between back-quotes in a text.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().flat_map(|line| line.split('`').skip(1).step_by(2))
+}
+
+/// Names of tests are sentences: at least three words.
+fn is_test_name(word: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    word.chars().all(is_plain) && word.matches('_').count() >= 2
+}
+
+#[test]
+fn every_test_that_the_table_of_faults_names_exists() {
+    let table = fs::read_to_string(root().join("docs/FAULTS.md")).unwrap();
+    let code: String = everything().into_iter().map(|(_, text)| text).collect();
+    let mut complaints = Vec::new();
+    for word in quoted(&table) {
+        let is_known = if is_test_name(word) {
+            code.contains(&format!("fn {word}("))
+        } else {
+            !(word.contains('/') || word.ends_with(".rs")) || root().join(word).exists()
+        };
+        if !is_known || word.contains('…') {
+            complaints.push(format!("docs/FAULTS.md: there is no {word}"));
+        }
+    }
+    let named = quoted(&table).filter(|word| is_test_name(word)).count();
+    assert!(named > 50, "the names are found: {named}");
+    fail_if_any(&complaints);
+}
+
+#[test]
+fn the_manual_names_every_key_and_code() {
+    let manual = |name: &str| {
+        let text = fs::read_to_string(root().join("docs/man").join(name)).unwrap();
+        text.replace("\\-", "-")
+    };
+    let words = |text: &str| -> BTreeSet<String> {
+        let is_inside = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        text.split(|c| !is_inside(c)).map(str::to_owned).collect()
+    };
+    let mut complaints = Vec::new();
+    let told = words(&manual("tandem.8"));
+    let document = fs::read_to_string(root().join("src/wire/control/status.rs")).unwrap();
+    let keys = document.lines().filter_map(|line| line.trim().strip_prefix("pub "));
+    let keys = keys.filter_map(|line| line.split_once(':')).map(|(key, _)| key.to_owned());
+    let sources = ["src/daemon/status.rs", "src/daemon/keys.rs", "src/engine/event.rs"];
+    let codes = sources.into_iter().flat_map(|path| {
+        let text = product_code(&fs::read_to_string(root().join(path)).unwrap());
+        let literals = text.lines().flat_map(|line| line.split('"').skip(1).step_by(2));
+        literals.filter(|word| is_code(word)).map(str::to_owned).collect::<Vec<_>>()
+    });
+    for word in keys.chain(codes) {
+        if !told.contains(&word) {
+            complaints.push(format!("docs/man/tandem.8 does not name {word}"));
+        }
+    }
+    let told = words(&manual("tandem.toml.5"));
+    let vocabulary = fs::read_to_string(root().join("src/config/vocabulary.rs")).unwrap();
+    let lists = vocabulary.split("keys: &[").skip(1).filter_map(|rest| rest.split(']').next());
+    for key in lists.flat_map(|list| list.split('"').skip(1).step_by(2)) {
+        if !told.contains(key) {
+            complaints.push(format!("docs/man/tandem.toml.5 does not name {key}"));
+        }
+    }
+    fail_if_any(&complaints);
+}
+
+/// Words for programs: lower case, with a dash.
+fn is_code(word: &str) -> bool {
+    word.contains('-') && word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+}
+
 #[test]
 fn the_arrows_are_seen() {
     let code = product_code(

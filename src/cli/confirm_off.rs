@@ -20,8 +20,8 @@ If NODE still runs, two machines will hold the same addresses and write the same
 machine itself, or at its power cables, before you say this. See first what tandem knows:
     tandem status
 
-It is refused while NODE is heard. It demands --force while NODE's addresses still answer, or a
-fence device last read its power on.
+It is refused while NODE is heard. It demands --force while NODE's addresses still answer, a fence
+device last read its power on, or this node has not looked yet or cannot.
 
 Options:
       --force         overrule addresses that answer and a reading of on
@@ -58,8 +58,8 @@ pub(super) fn run(parser: &mut Parser) -> Result<u8, Failure> {
     if client.next(FAILED)?.response != Response::Ok {
         return Err(client.unexpected());
     }
-    let by = by.map(|name| format!(" of {name}")).unwrap_or_default();
-    say(&format!("{node} holds nothing, on the word{by}. It is on record. Now: tandem status\n"))?;
+    let by = by.map_or_else(|| "your word".to_owned(), |name| format!("the word of {name}"));
+    say(&format!("{node} holds nothing, on {by}. It is on record. Now: tandem status\n"))?;
     Ok(OK)
 }
 

@@ -18,9 +18,10 @@ Makes a new random heartbeat key and writes it to FILE (default /etc/tandem/key)
 owner alone. An existing file is never overwritten. With - as FILE the key goes to the standard
 output.
 
-Both nodes need the same key. To change it without an outage: put the new key on a second line of
-the file on each node and restart the daemons one by one; make it the first line on each, restart;
-delete the old one on each, restart.
+Both nodes need the same key. To change it without an outage: add the new key on a second line of
+the file on each node and restart both daemons, the standby's first; make it the first line on each,
+restart; delete the old one on each, restart. A daemon that is told to stop hands over; one that is
+killed (systemctl kill -s KILL tandem) is started again and goes on with what it held.
 
 Options:
   -h, --help   show this

@@ -30,9 +30,6 @@ Exit status:
   2   the file cannot be read, or the command line is wrong
 ";
 
-/// A host name that no node has: the file is then read without looking at this machine.
-const ELSEWHERE: &str = "-";
-
 /// How long a daemon that cannot start waits before it says so to systemd.
 const REST: Duration = Duration::from_secs(2);
 
@@ -96,7 +93,6 @@ fn load(options: &Options) -> Result<Plan, Failure> {
     })?;
     let facts = machine::facts()
         .map_err(|error| Failure::failed(format!("cannot ask this machine: {error}")))?;
-    let host = facts.host_name.clone();
     // A node that is named here is this machine, whatever the host is called.
     let here = match &options.node {
         Some(_) => MachineFacts { host_name: String::new(), ..facts },
@@ -107,9 +103,9 @@ fn load(options: &Options) -> Result<Plan, Failure> {
         tell(&strict.findings, Severity::Warning);
         return Ok(plan);
     }
-    let node = options.node.as_deref().unwrap_or(&host);
-    let afar = MachineFacts { host_name: ELSEWHERE.to_owned(), nics: Vec::new() };
-    let Checked { plan, findings: _ } = config::check(&name, &text, Some(node), &afar, &disk::Disk);
+    let unasked = MachineFacts { nics: Vec::new(), ..here };
+    let node = options.node.as_deref();
+    let Checked { plan, findings: _ } = config::check(&name, &text, node, &unasked, &disk::Disk);
     let Some(plan) = plan else {
         tell(&strict.findings, Severity::Error);
         let text = format!("{name} has errors: see them with `tandem check --config {name}`");

@@ -11,7 +11,8 @@ use crate::types::IpNet;
 pub struct MachineFacts {
     /// The host name, short or full; empty if it shall not count.
     pub host_name: String,
-    /// The NICs with their addresses and prefixes; a NIC without any is listed too.
+    /// The NICs with their addresses and prefixes; a NIC without any is listed too. Empty if
+    /// nothing shall be asked of this machine: every machine has at least `lo`.
     pub nics: Vec<(String, Vec<IpNet>)>,
 }
 
@@ -32,18 +33,19 @@ pub(super) fn find_local<'p>(
     findings: &mut Findings,
 ) -> Option<Local<'p>> {
     let host = by_host_name(&pair.nodes, &facts.host_name);
+    let is_asked = !facts.nics.is_empty();
     let local = |node: &'p PairNode, here| Local { id: node.id, node, here };
     let names: Vec<_> = pair.nodes.iter().map(|node| node.name.as_str()).collect();
     let names = names.join(" or ");
     match (wanted, host) {
-        (None, Some(node)) => Some(local(node, true)),
+        (None, Some(node)) => Some(local(node, is_asked)),
         (Some(wanted), host) => {
             let found = pair.nodes.iter().find(|node| node.name == wanted);
             if found.is_none() && !pair.nodes.is_empty() {
                 let wrong = format!("no node is called {wanted:?}, as --node says");
                 findings.error(&pair.nodes_place, wrong, format!("write --node {names}"));
             }
-            let here = |node: &PairNode| host.is_none_or(|host| host.id == node.id);
+            let here = |node: &PairNode| is_asked && host.is_none_or(|host| host.id == node.id);
             found.map(|node| local(node, here(node)))
         }
         (None, None) => {

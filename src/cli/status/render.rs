@@ -39,11 +39,46 @@ fn health(status: &Status) -> String {
             text.push_str(&field("do", &trouble.remedy));
         }
     }
+    if let Some((why, remedy)) = situation(status) {
+        text.push_str(&field("why", &why));
+        text.push_str(&field("do", remedy));
+    }
     if !status.blocked.is_empty() {
         let blocked = format!("{} cannot take over now: {}", status.node, status.blocked);
         text.push_str(&field("note", &blocked));
     }
     text
+}
+
+/// What is wrong of itself, without a degradation or a frozen peer; and what to do.
+fn situation(status: &Status) -> Option<(String, &'static str)> {
+    if status.health == Health::Collision {
+        let claimed = status.vips.iter().find(|vip| is_in_trouble(vip));
+        let why = match claimed.and_then(|vip| Some((vip, vip.claimed_by.as_ref()?))) {
+            Some((vip, claim)) if claim.node.is_empty() => {
+                format!("a machine that is no node answers for {}: {}", vip.address, claim.mac)
+            }
+            Some((vip, claim)) => format!("{} answers for {} as well", claim.node, vip.address),
+            None => "another node says that it is active".to_owned(),
+        };
+        let remedy = "look at the tables below: a machine that is no node must give the address \
+                      up (find its MAC on the switch); of two nodes, one gives way by itself";
+        return Some((why, remedy));
+    }
+    let local = status.nodes.iter().find(|node| node.local)?;
+    if local.state != NodeState::Isolated {
+        return None;
+    }
+    let reason = local.last_change.as_ref().map_or("", |change| change.reason.as_str());
+    let why = format!("{} is isolated: {reason} (for {})", local.name, span(local.since_ms));
+    let is_key = status.refused.iter().any(|refused| refused.reason == "wrong-key");
+    let remedy = if is_key {
+        "compare the key files of the nodes (wrong-key, below); then the links: cables, firewall, \
+         ports"
+    } else {
+        "mend the heartbeat links: cables, firewall, ports; look at tandem status on the other node"
+    };
+    Some((why, remedy))
 }
 
 /// A named piece of the explanation, in lines that fit a terminal.
@@ -86,10 +121,13 @@ fn headline(status: &Status) -> String {
     let text = match status.health {
         Health::Ok if !ready.is_empty() => format!("{is_active}, {ready} is ready to take over"),
         Health::Ok => is_active,
+        Health::Degraded if active.is_empty() => {
+            "no node is heard to be active, but the virtual IPs answer".to_owned()
+        }
         Health::Degraded => format!("{is_active}; the service runs, but somebody should look"),
         Health::Starting => "no service yet: the nodes listen for each other".to_owned(),
         Health::TakingOver => "no service for the moment: a takeover is under way".to_owned(),
-        Health::NoActive => "no service, and none to come before somebody acts".to_owned(),
+        Health::NoActive => "no service, and this node cannot take over now".to_owned(),
         Health::Frozen => {
             let lost = status.frozen.as_ref().map_or("a lost node", |frozen| frozen.node.as_str());
             format!("no service is certain; {lost} is lost, and nothing proves that it holds none")
@@ -106,7 +144,7 @@ fn names(status: &Status, is_meant: impl Fn(&Node) -> bool) -> String {
 }
 
 fn why_frozen(frozen: &Frozen) -> String {
-    let why = format!("{}: {} (for {})", frozen.node, frozen.what, span(frozen.since_ms));
+    let why = format!("{} (for {})", frozen.what, span(frozen.since_ms));
     let mut text = field("why", &why);
     for (i, seen) in frozen.evidence.iter().enumerate() {
         text.push_str(&field(if i == 0 { "seen" } else { "" }, seen));
@@ -116,8 +154,8 @@ fn why_frozen(frozen: &Frozen) -> String {
         text.push_str(&field(if i == 0 { "do" } else { "" }, &step));
     }
     let next = format!(
-        "the fence devices are tried again in {}; the moment one says off, or {} is heard, this \
-         ends by itself",
+        "the fence devices are tried for ever (next step in {}); the moment a level reads off, or \
+         {} is heard, this ends by itself",
         span(frozen.retry_in_ms),
         frozen.node
     );
@@ -254,7 +292,13 @@ fn is_in_trouble(vip: &Vip) -> bool {
 
 fn holder(status: &Status, vip: &Vip) -> String {
     let claim = vip.claimed_by.as_ref().map(|claim| {
-        let who = if claim.node.is_empty() { "A STRANGER" } else { claim.node.as_str() };
+        // Who was never heard has not told its MACs: nobody can be called a stranger then.
+        let is_unheard = status.nodes.iter().any(|node| node.state == NodeState::Unknown);
+        let who = match claim.node.as_str() {
+            "" if is_unheard && !vip.held => "somebody",
+            "" => "A STRANGER",
+            node => node,
+        };
         format!("{who} ({}, seen {})", claim.mac, ago(claim.ago_ms))
     });
     match (vip.held, claim) {

@@ -74,8 +74,8 @@ fn well() -> Status {
         uptime_ms: 3 * DAY + 5_000_000,
         health: Health::Ok,
         nodes: vec![
-            node("a", 1, NodeState::Active, "acquiring -> active", "all resources are held"),
-            node("b", 2, NodeState::Standby, "joining -> standby", "an active peer was heard"),
+            node("a", 1, NodeState::Active, "became active", "all resources are held"),
+            node("b", 2, NodeState::Standby, "became standby", "an active peer was heard"),
         ],
         links: vec![
             link("hb0", "udp", "eth1 10.9.0.1 -> 10.9.0.2", 180),
@@ -130,7 +130,7 @@ fn frozen() -> Status {
     status.nodes[0].state = NodeState::Frozen;
     status.nodes[0].since_ms = 130_000;
     status.nodes[0].last_change = Some(Change {
-        what: "fencing -> frozen".to_owned(),
+        what: "became frozen".to_owned(),
         reason: "no fence level gave a proof for b".to_owned(),
         ago_ms: 130_000,
     });
@@ -140,7 +140,8 @@ fn frozen() -> Status {
     status.frozen = Some(Frozen {
         node: "b".to_owned(),
         cause: "unreachable".to_owned(),
-        what: "its fence devices do not answer, and it is silent; probably both lost power"
+        what: "no proof that b holds nothing: its fence device does not answer and the host is \
+               silent: both may have lost power"
             .to_owned(),
         evidence: vec![
             "bmc-b (level 1): unreachable, tried 4 times".to_owned(),
@@ -174,13 +175,6 @@ fn frozen() -> Status {
 fn collision() -> Status {
     let mut status = well();
     status.health = Health::Collision;
-    status.degradations = vec![Trouble {
-        code: "collision".to_owned(),
-        what: "02:00:00:00:00:99 answers for 10.0.0.30, which a holds".to_owned(),
-        since_ms: 3_000,
-        remedy: "find that machine (switch: show mac address-table) and take the address off it"
-            .to_owned(),
-    }];
     status.vips = (0..40).map(|host| vip(&format!("10.0.0.{host}/24"), "lan", true)).collect();
     status.vips[30].claimed_by =
         Some(Claim { mac: "02:00:00:00:00:99".to_owned(), node: String::new(), ago_ms: 400 });
@@ -202,6 +196,29 @@ fn standby() -> Status {
     status.vips[1].held = false;
     status.vips[0].claimed_by =
         Some(Claim { mac: "02:00:00:00:0b:01".to_owned(), node: "b".to_owned(), ago_ms: 800 });
+    status
+}
+
+/// A node that was started behind a cut, or with another key: it sees the VIPs answer.
+fn isolated() -> Status {
+    let mut status = well();
+    status.health = Health::Degraded;
+    status.nodes[0].state = NodeState::Isolated;
+    status.nodes[0].last_change.as_mut().unwrap().reason =
+        "b is not heard, but its VIPs answer".to_owned();
+    status.nodes[1].state = NodeState::Unknown;
+    status.nodes[1].last_change = None;
+    status.nodes[1].heard_ms = None;
+    for link in &mut status.links {
+        link.state = LinkState::Down;
+        link.last_heartbeat_ms = None;
+    }
+    for vip in &mut status.vips {
+        vip.held = false;
+    }
+    status.vips[0].claimed_by =
+        Some(Claim { mac: "02:00:00:00:0b:01".to_owned(), node: String::new(), ago_ms: 80 });
+    status.refused = vec![Refused { reason: "wrong-key".to_owned(), count: 140 }];
     status
 }
 
@@ -234,6 +251,11 @@ fn a_frozen_pair_looks_as_in_its_golden_text() {
 #[test]
 fn a_collision_looks_as_in_its_golden_text() {
     check("collision", &collision());
+}
+
+#[test]
+fn an_isolated_node_looks_as_in_its_golden_text() {
+    check("isolated", &isolated());
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub struct Status {
     pub uptime_ms: u64,
     /// The one word.
     pub health: Health,
-    /// What is worse than it should be, the worst first.
+    /// What is worse than it should be, in no order of weight.
     pub degradations: Vec<Trouble>,
     /// Why the pair is frozen, if it is.
     pub frozen: Option<Frozen>,
@@ -38,7 +38,7 @@ pub struct Status {
     pub nics: Vec<Nic>,
     /// The virtual IPs.
     pub vips: Vec<Vip>,
-    /// The fence devices of all nodes.
+    /// The fence devices of the other nodes: those that this one asks.
     pub fence_devices: Vec<FenceDevice>,
     /// How many datagrams were refused since the start, by reason; reasons without any are left
     /// out.
@@ -57,7 +57,7 @@ pub enum Health {
     Starting,
     /// No node is active: a takeover is under way.
     TakingOver,
-    /// No node is active, and none will be before somebody does something.
+    /// No node is active, and this one cannot become it: `blocked` says why, and for how long.
     NoActive,
     /// A peer is lost, may hold resources, and no proof can be had.
     Frozen,
@@ -164,7 +164,7 @@ pub struct Frozen {
     pub remedy: Vec<String>,
     /// For how long it has been so.
     pub since_ms: u64,
-    /// When the fence devices are tried again.
+    /// When the fence devices are tried again; while an attempt is under way, its next step.
     pub retry_in_ms: u64,
 }
 
@@ -204,7 +204,7 @@ pub struct Node {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Change {
-    /// From what to what, as in `standby -> active`.
+    /// What it became, as in `became active`.
     pub what: String,
     /// Why, for people, in one line.
     pub reason: String,
@@ -342,7 +342,7 @@ pub struct FenceDevice {
     pub kind: String,
     /// `on`, `off` or `unknown`, as last read; empty if it was never read.
     pub reading: String,
-    /// The age of that reading; nothing if there is none.
+    /// The age of the last answer, or of the failure to get one; nothing if it was never asked.
     pub read_ms: Option<u64>,
     /// Why the last attempt gave no reading; empty if it gave one.
     pub fault: String,
