@@ -65,7 +65,9 @@ pub enum ReadError {
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fault(FileFault::Missing) => f.write_str("there is no such file"),
+            Self::Fault(FileFault::Missing) => {
+                f.write_str("there is no such file: begin with docs/tandem.toml.example")
+            }
             Self::Fault(FileFault::NotAFile) => f.write_str("it is not a regular file"),
             Self::Fault(FileFault::TooLong) => {
                 write!(f, "it has more than {CONFIG_LEN_MAX} bytes")

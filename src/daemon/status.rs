@@ -74,7 +74,7 @@ impl Sources<'_> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: self.ago(self.started),
             health: self.health(frozen.is_some()),
-            degradations: self.view.degraded.iter().map(|(w, at)| self.trouble(*w, *at)).collect(),
+            degradations: self.troubles(),
             frozen,
             blocked: self.blocked(),
             nodes: self.nodes(),
@@ -195,6 +195,33 @@ impl Sources<'_> {
             }
             Some(Waiting::OtherFirst(node)) => format!("{} goes first", self.names().node(node)),
         }
+    }
+
+    /// Everything that is worse than it should be; that a node serves unheard comes first.
+    fn troubles(&self) -> Vec<Trouble> {
+        let degraded = self.view.degraded.iter().map(|(what, at)| self.trouble(*what, *at));
+        self.isolated().into_iter().chain(degraded).collect()
+    }
+
+    fn isolated(&self) -> Option<Trouble> {
+        if self.view.state != PeerState::Isolated {
+            return None;
+        }
+        let peer = self.view.peers.iter().find(|peer| !peer.heard)?;
+        let name = self.names().node(peer.node);
+        let end = match peer.grace_until {
+            Some(until) => {
+                let left = millis(until.since(self.now));
+                format!("in {left} ms (isolated-grace) {name} is fenced")
+            }
+            None => format!("{name} is left alone for as long as its VIPs answer"),
+        };
+        Some(Trouble {
+            code: "isolated".to_owned(),
+            what: format!("{name} is not heard on any link, but its VIPs answer: {end}"),
+            since_ms: self.ago(self.view.since),
+            remedy: "mend the heartbeat links: cables, switch ports, firewalls".to_owned(),
+        })
     }
 
     fn trouble(&self, what: Degradation, since: Instant) -> Trouble {
@@ -444,7 +471,16 @@ fn remedy_of(what: Degradation, names: &Names) -> (&'static str, String) {
     match what {
         Degradation::PeerMissing(node) => {
             let name = names.node(node);
-            ("peer-missing", format!("bring {name} back: its power, its links, its tandem daemon"))
+            (
+                "peer-missing",
+                format!(
+                    "bring {name} back: its power, its links, its tandem daemon and its key file"
+                ),
+            )
+        }
+        Degradation::LinkDown(_, id) => {
+            let link = names.link(id);
+            ("link", format!("check cable, switch port and firewall of {link} on both nodes"))
         }
         Degradation::PeerNotReady(node) => {
             let name = names.node(node);
@@ -454,7 +490,9 @@ fn remedy_of(what: Degradation, names: &Names) -> (&'static str, String) {
             let name = names.device(id);
             (
                 "fence-device",
-                format!("check the power, network, user and password of {name}: tandem check"),
+                format!(
+                    "check the power, network, user and password of {name}; FAULT below says which"
+                ),
             )
         }
         Degradation::Record => {
@@ -494,10 +532,13 @@ fn frozen_remedy(cause: FrozenCause, name: &str) -> Vec<String> {
                 "restore the power or the network of {name}'s fence device: this ends by itself"
             )
         }
-        FrozenCause::Refuses(_) => {
+        FrozenCause::Refuses(FenceFault::Credentials | FenceFault::Privilege) => {
             format!("correct the user, password or privilege of {name}'s fence device")
         }
-        FrozenCause::StaysOn | FrozenCause::Unclear | FrozenCause::Failed(_) => {
+        FrozenCause::Refuses(_)
+        | FrozenCause::StaysOn
+        | FrozenCause::Unclear
+        | FrozenCause::Failed(_) => {
             format!("switch {name} off by hand, at its fence device or its power cord")
         }
     };

@@ -314,6 +314,8 @@ pub enum FrozenCause {
 pub enum Degradation {
     /// A peer is lost or stopped: there is nobody to take over.
     PeerMissing(NodeId),
+    /// A peer is heard, but not on this link, or does not hear us on it.
+    LinkDown(NodeId, LinkId),
     /// A peer is heard, but could not take over now.
     PeerNotReady(NodeId),
     /// A fence device does not give a reading: a failover would freeze.

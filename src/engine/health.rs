@@ -1,7 +1,7 @@
 //! What is worse than it should be while the service goes on; told once when it begins and ends.
 
 use super::effect::{Effect, Effects};
-use super::event::{Degradation, Event};
+use super::event::{Degradation, Event, LinkState};
 use super::node::Node;
 use super::peer::Presence;
 use super::settings::Settings;
@@ -19,6 +19,8 @@ impl Health {
         for peer in &settings.peers {
             list.push(Degradation::PeerMissing(peer.node));
             list.push(Degradation::PeerNotReady(peer.node));
+            let links = settings.links.iter().map(|link| link.id);
+            list.extend(links.map(|link| Degradation::LinkDown(peer.node, link)));
             list.push(Degradation::ConfigDiffers(peer.node));
             let devices = peer.levels.iter().flat_map(|level| &level.devices);
             list.extend(devices.map(|id| Degradation::FenceDevice(*id)));
@@ -64,6 +66,14 @@ impl Node {
                         peer.node() == node && (peer.presence == Presence::Lost || stopped)
                     })
             }
+            Degradation::LinkDown(node, id) => self.peers.iter().any(|peer| {
+                let link = peer.links.get(id.index());
+                let is_bad = link.is_some_and(|link| match link.state() {
+                    LinkState::Down | LinkState::OneWay => true,
+                    LinkState::Quiet | LinkState::Up | LinkState::Late => false,
+                });
+                peer.node() == node && peer.is_heard() && is_bad
+            }),
             Degradation::PeerNotReady(node) => {
                 self.state() == PeerState::Active
                     && self.peers.iter().any(|peer| {

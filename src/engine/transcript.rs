@@ -117,6 +117,7 @@ impl Event {
             | Self::VipNotRestored { vip, .. } => names.vip(*vip),
             Self::Degraded { what, .. } => match what {
                 Degradation::PeerMissing(node)
+                | Degradation::LinkDown(node, _)
                 | Degradation::PeerNotReady(node)
                 | Degradation::ConfigDiffers(node) => names.node(*node),
                 Degradation::FenceDevice(id) => names.device(*id),
@@ -487,6 +488,10 @@ pub fn fmt_degradation(f: &mut impl fmt::Write, what: Degradation, names: &Names
     match what {
         Degradation::PeerMissing(node) => {
             write!(f, "{} is missing: nobody could take over", names.node(node))
+        }
+        Degradation::LinkDown(node, id) => {
+            let (link, node) = (names.link(id), names.node(node));
+            write!(f, "link {link} to {node} does not work both ways: a path less")
         }
         Degradation::PeerNotReady(node) => {
             write!(f, "{} is heard, but could not take over now", names.node(node))
