@@ -204,8 +204,10 @@ impl Shell {
         let others = self.next_deadline_of_hands();
         let wake_at = [engine, others].into_iter().flatten().min();
         let must_turn = self.links_waiting != 0 || !self.stores.is_empty();
-        // Only the engine's own deadlines measure how late the loop is.
-        self.watch.sleep_until(engine.filter(|_| !must_turn));
+        // Only the engine's own deadlines measure how late the loop is; while links keep it from
+        // being told the time, what is late already is not counted again.
+        let wanted = engine.map(|at| if must_turn { at.max(self.now) } else { at });
+        self.watch.sleep_until(wanted);
         let timeout = if must_turn || wake_at.is_some_and(|at| at <= self.now) {
             Some(core::time::Duration::ZERO)
         } else {
