@@ -345,17 +345,20 @@ pub enum Refusal {
     Stale,
     /// It is of another incarnation, and does not answer to ours.
     Unproven,
+    /// It tells a term that nobody can have reached.
+    Term,
 }
 
 impl Refusal {
     /// All of them, for tables of counters.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Stranger,
         Self::NotForUs,
         Self::OtherLink,
         Self::Replayed,
         Self::Stale,
         Self::Unproven,
+        Self::Term,
     ];
 
     /// The reason as the status names it.
@@ -367,6 +370,7 @@ impl Refusal {
             Self::Replayed => "replayed",
             Self::Stale => "stale",
             Self::Unproven => "unproven-incarnation",
+            Self::Term => "impossible-term",
         }
     }
 }

@@ -288,6 +288,11 @@ impl Node {
             self.refuse(heartbeat, link, Refusal::OtherLink, out);
             return;
         }
+        let told = [heartbeat.term, heartbeat.held_term, heartbeat.ask, heartbeat.grant];
+        if told.iter().any(|term| *term > Term::BELIEVED_MAX) {
+            self.refuse(heartbeat, link, Refusal::Term, out);
+            return;
+        }
         let (now, us) = (self.now, self.settings.incarnation);
         let Some(peer) = self.peers.get_mut(index) else { return };
         let before = peer.last_role;

@@ -15,7 +15,7 @@ use super::proof::Proof;
 use super::settings::{LinkSettings, PeerSettings};
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{
-    BootId, Heartbeat, Incarnation, Instant, Mac, NodeId, PeerState, Session, Term,
+    BootId, Heartbeat, Incarnation, Instant, Mac, NodeId, PeerState, Seq, Session, Term,
 };
 
 /// Which life of the peer is believed.
@@ -64,6 +64,9 @@ pub(super) struct Peer {
     pub(super) session: Session,
     /// The newest accepted heartbeat, if it may still be believed.
     pub(super) said: Option<Heartbeat>,
+    /// The number of the newest heartbeat that was ever believed of this life: an older one that
+    /// comes late says nothing, whatever is believed meanwhile.
+    newest_seq: Seq,
     /// The role and term it last told, believed or not; for judging its claims and for people.
     pub(super) last_role: Option<(PeerState, Term)>,
     /// Since when it has told that role.
@@ -99,6 +102,7 @@ impl Peer {
             identity: None,
             session: Session::default(),
             said: None,
+            newest_seq: Seq::default(),
             last_role: None,
             role_since: now,
             good_nics: u8::MAX,
@@ -191,7 +195,7 @@ impl Peer {
                 Freshness::Stale => return Hearing::Refused(Refusal::Stale),
             }
             link.hear(heartbeat, at);
-            let newest = self.said.is_none_or(|said| heartbeat.seq > said.seq);
+            let newest = heartbeat.seq > self.newest_seq;
             if newest {
                 self.believe(heartbeat, now);
             }
@@ -242,6 +246,7 @@ impl Peer {
             self.role_since = now;
         }
         self.last_role = Some(role);
+        self.newest_seq = heartbeat.seq;
         if let Some(identity) = self.identity.as_mut() {
             identity.session = heartbeat.session;
         }

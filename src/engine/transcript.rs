@@ -443,6 +443,7 @@ fn refusal_text(reason: Refusal) -> &'static str {
         Refusal::Replayed => "heard before",
         Refusal::Stale => "older than the replay window",
         Refusal::Unproven => "of another incarnation that does not answer to ours",
+        Refusal::Term => "with a term that nobody can have reached",
     }
 }
 

@@ -192,16 +192,17 @@ fn values<'t, const N: usize>(text: &'t str, title: &str, keys: [&str; N]) -> Op
 
 fn parse_mark(text: &str) -> Option<Mark> {
     let [boot, term, holding] = values(text, "tandem-mark 1", ["boot", "term", "holding"])?;
-    Some(Mark {
-        boot: boot.parse().ok()?,
-        term: Term(term.parse().ok()?),
-        holding: holding.parse().ok()?,
-    })
+    Some(Mark { boot: boot.parse().ok()?, term: parse_term(term)?, holding: holding.parse().ok()? })
 }
 
 fn parse_record(text: &str) -> Option<Record> {
     let [term, held_term] = values(text, "tandem-record 1", ["term", "held-term"])?;
-    Some(Record { term: Term(term.parse().ok()?), held_term: Term(held_term.parse().ok()?) })
+    Some(Record { term: parse_term(term)?, held_term: parse_term(held_term)? })
+}
+
+/// A term that can have been reached; a higher one was not written by us.
+fn parse_term(text: &str) -> Option<Term> {
+    text.parse().ok().map(Term).filter(|term| *term <= Term::BELIEVED_MAX)
 }
 
 fn read<T>(path: &Path, parse: fn(&str) -> Option<T>) -> Result<Option<T>, Damage> {
@@ -280,6 +281,14 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_term_that_nobody_can_have_reached_is_damage() {
+        let highest = Record { term: Term::BELIEVED_MAX, held_term: Term(1) };
+        assert_eq!(parse_record(&record_text(&highest)), Some(highest));
+        let beyond = Record { term: highest.term.next(), ..highest };
+        assert_eq!(parse_record(&record_text(&beyond)), None);
     }
 
     #[test]

@@ -29,6 +29,10 @@ impl Term {
     /// Before any takeover.
     pub const NONE: Self = Self(0);
 
+    /// The highest term that is believed: at a takeover a second it is more than a hundred billion
+    /// years away, so a higher one is a mistake that would leave no room above it.
+    pub const BELIEVED_MAX: Self = Self(1 << 62);
+
     /// The term after this one. Saturates: at one takeover per nanosecond that is 584 years away.
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))

@@ -368,3 +368,27 @@ fn carrier_that_comes_and_goes_at_a_cold_start_ends_with_one_active() {
     world.run(ms(500));
     assert_eq!(world.holders().len(), 1, "{}", world.story());
 }
+
+/// A term at the end of all terms would leave no room for a takeover.
+#[test]
+fn a_term_that_nobody_can_have_reached_is_refused() {
+    let mut world = World::pair();
+    world.keep_sent = true;
+    world.run(ms(50));
+    let before = world.node(1).snapshot().term;
+    let last = world.sent.iter().rev().find(|h| h.from == World::node_id(0)).copied().unwrap();
+    for field in 0..4 {
+        let mut word = last;
+        word.seq.0 += 100;
+        let terms = [&mut word.term, &mut word.held_term, &mut word.ask, &mut word.grant];
+        for (index, term) in terms.into_iter().enumerate() {
+            if index == field {
+                *term = Term(u64::MAX);
+            }
+        }
+        hear(&mut world, 1, word);
+    }
+    world.run(ms(50));
+    assert_eq!(world.node(1).snapshot().term, before);
+    assert_eq!(world.node(1).refused(tandem::engine::event::Refusal::Term), 4);
+}
