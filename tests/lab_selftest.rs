@@ -61,6 +61,15 @@ fn reaches(lab: &Lab, node: Node, nic: &str, address: &str) -> bool {
     lab.exec(node, &["ping", "-q", "-c1", "-W0.5", "-I", nic, address]).status.success()
 }
 
+/// Waits until a network that was healed works: a kernel asks for a lost neighbour once a second.
+fn wait_reach(lab: &Lab, node: Node, nic: &str, address: &str) {
+    lab.wait_until("the way is open", LIMIT, || reaches(lab, node, nic, address).then_some(()));
+}
+
+fn wait_carrier(lab: &Lab, node: Node, nic: &str) {
+    lab.wait_until("the carrier is back", LIMIT, || has_carrier(lab, node, nic).then_some(()));
+}
+
 fn has_carrier(lab: &Lab, node: Node, nic: &str) -> bool {
     lab.run(node, &["cat", &format!("/sys/class/net/{nic}/carrier")]).trim() == "1"
 }
@@ -140,7 +149,7 @@ fn a_boot_keeps_what_is_on_disk_and_a_restart_keeps_everything() {
     assert!(lab.exec(Node::A, &["test", "-e", "/var/lib/tandem/kept"]).status.success());
     assert!(!lab.exec(Node::A, &["test", "-e", "/run/tandem/lost"]).status.success());
     assert!(!lab.has_vip(Node::A, lab.vip()));
-    assert!(reaches(&lab, Node::A, "hb0", "10.88.0.2"));
+    wait_reach(&lab, Node::A, "hb0", "10.88.0.2");
 }
 
 #[test]
@@ -204,14 +213,14 @@ fn a_bmc_dies_alone_or_together_with_its_host() {
     lab.bmc_dead(Node::A);
     assert!(ipmitool(&lab, "status").is_err());
     assert!(!reaches(&lab, Node::B, "mgmt0", "10.99.0.21"));
-    assert!(reaches(&lab, Node::B, "mgmt0", "10.99.0.22"));
+    wait_reach(&lab, Node::B, "mgmt0", "10.99.0.22");
     assert!(lab.machine(Node::A).is_on());
     lab.start_bmc(Node::A);
     wait_for_power(&lab, "on");
 
     lab.kill_bmc(Node::A);
     assert!(ipmitool(&lab, "status").is_err());
-    assert!(reaches(&lab, Node::B, "mgmt0", "10.99.0.21"));
+    wait_reach(&lab, Node::B, "mgmt0", "10.99.0.21");
     lab.start_bmc(Node::A);
 
     lab.bmc(Node::A).set_password("another");
@@ -311,7 +320,7 @@ fn two_holders_are_seen_as_long_as_there_are_two() {
 #[test]
 fn a_one_way_cut_is_one_way() {
     let Some(lab) = booted(LabConfig::without_daemon()) else { return };
-    assert!(reaches(&lab, Node::A, "hb0", "10.88.0.2"));
+    wait_reach(&lab, Node::A, "hb0", "10.88.0.2");
     // Sent over UDP without an answer: only the direction that is looked at matters.
     let send = |from: Node, to: &str| {
         let command = format!("for i in 1 2 3 4 5; do echo x >/dev/udp/{to}/9; done");
@@ -336,9 +345,9 @@ fn a_one_way_cut_is_one_way() {
     assert!(received(Node::A) - before_a >= 5, "A hears nothing");
     assert!(received(Node::B) - before_b < 5, "B hears A");
     assert!(!reaches(&lab, Node::A, "hb0", "10.88.0.2"));
-    assert!(reaches(&lab, Node::A, "eth0", "10.77.0.2"));
+    wait_reach(&lab, Node::A, "eth0", "10.77.0.2");
     lab.heal_network();
-    assert!(reaches(&lab, Node::A, "hb0", "10.88.0.2"));
+    wait_reach(&lab, Node::A, "hb0", "10.88.0.2");
 }
 
 #[test]
@@ -349,9 +358,9 @@ fn silence_keeps_the_carrier_and_unplugging_takes_it() {
     lab.silence(Node::A, "eth0");
     assert!(!reaches(&lab, Node::A, "eth0", "10.77.0.2"));
     assert!(has_carrier(&lab, Node::A, "eth0"));
-    assert!(reaches(&lab, Node::A, "hb0", "10.88.0.2"));
+    wait_reach(&lab, Node::A, "hb0", "10.88.0.2");
     lab.unsilence(Node::A, "eth0");
-    assert!(reaches(&lab, Node::A, "eth0", "10.77.0.2"));
+    wait_reach(&lab, Node::A, "eth0", "10.77.0.2");
 
     lab.unplug(Node::A, "eth0");
     assert!(!has_carrier(&lab, Node::A, "eth0"));
@@ -366,7 +375,7 @@ fn silence_keeps_the_carrier_and_unplugging_takes_it() {
     assert!(has_carrier(&lab, Node::B, "hb0"), "a switch keeps the other end's carrier");
     assert!(!has_carrier(&lab, Node::B, "hb1"), "a cable has two ends");
     lab.heal_network();
-    assert!(has_carrier(&lab, Node::A, "hb1"));
+    wait_carrier(&lab, Node::A, "hb1");
 
     lab.cut_heartbeats();
     assert!(!reaches(&lab, Node::A, "hb0", "10.88.0.2"));
@@ -375,7 +384,7 @@ fn silence_keeps_the_carrier_and_unplugging_takes_it() {
     lab.deafen(Node::B, &["mgmt0"]);
     assert!(!reaches(&lab, Node::B, "eth0", "10.77.0.1"));
     assert!(!reaches(&lab, Node::B, "hb0", "10.88.0.1"));
-    assert!(reaches(&lab, Node::B, "mgmt0", "10.99.0.21"));
+    wait_reach(&lab, Node::B, "mgmt0", "10.99.0.21");
 }
 
 // Behind a switch nobody's carrier changes when a node loses power; at a direct cable the peer's
@@ -385,14 +394,14 @@ fn a_loss_of_power_takes_the_carrier_from_direct_cables_only() {
     let heartbeats = vec![Cabling::Switch, Cabling::Direct];
     let config = LabConfig { heartbeats, ..LabConfig::without_daemon() };
     let Some(lab) = booted(config) else { return };
-    assert!(reaches(&lab, Node::B, "hb1", "10.88.1.1"));
+    wait_reach(&lab, Node::B, "hb1", "10.88.1.1");
     lab.power_cut(Node::A);
     assert!(has_carrier(&lab, Node::B, "eth0"));
     assert!(has_carrier(&lab, Node::B, "hb0"));
     assert!(!has_carrier(&lab, Node::B, "hb1"));
     lab.boot(Node::A);
     assert!(has_carrier(&lab, Node::B, "hb1"));
-    assert!(reaches(&lab, Node::B, "hb1", "10.88.1.1"));
+    wait_reach(&lab, Node::B, "hb1", "10.88.1.1");
 }
 
 #[test]
@@ -415,7 +424,7 @@ fn a_node_boots_into_its_cuts() {
 #[test]
 fn loss_is_random_and_about_as_much_as_was_asked_for() {
     let Some(lab) = booted(LabConfig::without_daemon()) else { return };
-    assert!(reaches(&lab, Node::A, "hb0", "10.88.0.2"));
+    wait_reach(&lab, Node::A, "hb0", "10.88.0.2");
     // 30 % each way: 51 % of the pings.
     lab.lose(Node::A, "hb0", 300);
     let ping = ["ping", "-q", "-i", "0.002", "-c", "500", "-W", "0.2", "10.88.0.2"];
