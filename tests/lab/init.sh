@@ -9,7 +9,7 @@ read -r pid _ </proc/self/stat # as the lab sees it: /proc is still the lab's
 
 # Copies of other nodes' namespaces must not outlive those nodes here.
 mount --make-rprivate /
-umount -R -l /run/netns
+umount -l /run/netns
 
 # A fresh /run: what is in it is lost with the power. The lab's own things move into it, because
 # they may lie in a directory that is covered below.
