@@ -211,13 +211,6 @@ impl FencePool {
         self.learned.get(&device).and_then(|learned| learned.guid)
     }
 
-    /// Forgets what was learned of the devices: their numbers mean others now.
-    pub fn forget_devices(&mut self) {
-        self.learned.clear();
-        self.obeyed.clear();
-        self.told = Told::default();
-    }
-
     /// Whether nothing is under way, not even cleaning up.
     pub fn is_idle(&self) -> bool {
         self.running.is_empty()
