@@ -1,7 +1,7 @@
 //! The fault table, rows 17 to 32. Node `a` is machine 0 and active, `b` is machine 1 and standby.
 
-use tandem::engine::Input;
-use tandem::types::{PeerState, VipId};
+use tandem::engine::{Effects, Input};
+use tandem::types::{NicId, PeerState, VipId};
 
 use crate::machine::{Disk, Mode, Taking};
 use crate::rows::detection;
@@ -406,6 +406,28 @@ fn a_short_stall_of_an_isolated_node_fences_nobody() {
         assert_eq!(world.cuts_of(1), 0, "late by {late} ms:\n{}", world.story());
         assert!(world.is(1, PeerState::Active));
     }
+}
+
+/// Row 18: an input that comes before the answers of the same turn were read finds no silence, and
+/// the tick that follows all of them does.
+#[test]
+fn only_a_tick_finds_the_vips_silent() {
+    let mut world = World::pair();
+    world.cut_all(0, 1, true);
+    world.run(ms(1000));
+    world.power_on(0);
+    world.run(ms(5000));
+    assert!(world.is(0, PeerState::Isolated), "{}", world.story());
+    let late = world.local(0) + DEADTIME * 2;
+    let node = &mut world.machines[0].daemon.as_mut().unwrap().node;
+    let mut effects = Effects::new();
+    let mut state_after = |input: Input| {
+        node.step(late, input, &mut effects);
+        effects.drain().for_each(drop);
+        node.state()
+    };
+    assert_eq!(state_after(Input::Carrier { nic: NicId(0), up: true }), PeerState::Isolated);
+    assert_eq!(state_after(Input::Tick), PeerState::Fencing);
 }
 
 /// Rows 1 and 18: a NIC that was bad on both sides stays nobody's fault after a stall.
