@@ -6,8 +6,12 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A moment: nanoseconds since the machine booted.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct Instant(u64);
 
 impl Instant {
