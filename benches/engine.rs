@@ -13,25 +13,45 @@ mod duo;
 
 use std::time::Instant;
 
-use duo::Duo;
+use duo::{Duo, Medium};
 
 /// Periods in one round, and rounds: the best one counts, the others were disturbed.
 const PERIODS: u32 = 20_000;
 const ROUNDS: u32 = 10;
 
 fn main() {
-    let mut duo = Duo::new();
-    let mut best = f64::INFINITY;
+    let (heartbeat, _) = measure(1, Medium::Wire);
+    // A heartbeat is one step that says it, one that hears it, and the codec both ways.
+    println!("heartbeat, said, written, read and heard: {:.2} us", heartbeat * 1e6);
+    println!(
+        "engine with codec: {:.0} heartbeats/s, {:.0} steps/s",
+        1.0 / heartbeat,
+        2.0 / heartbeat
+    );
+    for links in [1, 2] {
+        let (_, step) = measure(links, Medium::Value);
+        // Each step with the question for the next deadline, and the effects taken out.
+        println!(
+            "engine alone, {links} links: {:.1} ns/step, {:.0} steps/s",
+            step * 1e9,
+            1.0 / step
+        );
+    }
+}
+
+/// Seconds for each heartbeat and for each step of a settled pair.
+fn measure(links: u8, medium: Medium) -> (f64, f64) {
+    let mut duo = Duo::new(links, medium);
+    let (mut heartbeat, mut step) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..ROUNDS {
-        let heard = duo.heard;
+        let (heard, steps) = (duo.heard, duo.steps);
         let begun = Instant::now();
         for _ in 0..PERIODS {
             duo.run_one_period();
         }
-        let heartbeats = f64::from(u32::try_from(duo.heard - heard).unwrap());
-        best = best.min(begun.elapsed().as_secs_f64() / heartbeats);
+        let seconds = begun.elapsed().as_secs_f64();
+        heartbeat = heartbeat.min(seconds / f64::from(u32::try_from(duo.heard - heard).unwrap()));
+        step = step.min(seconds / f64::from(u32::try_from(duo.steps - steps).unwrap()));
     }
-    // A heartbeat is one step that says it, one that hears it, and the codec both ways.
-    println!("heartbeat, said, written, read and heard: {:.2} us", best * 1e6);
-    println!("engine with codec: {:.0} heartbeats/s, {:.0} steps/s", 1.0 / best, 2.0 / best);
+    (heartbeat, step)
 }

@@ -1,6 +1,8 @@
-//! Two engines that talk to each other over one perfect link, through the wire codec and back, in
-//! steady state: one is active, the other stands by, and nothing happens but heartbeats.
+//! Two engines that talk to each other over perfect links, through the wire codec and back or as
+//! plain values, in steady state: one is active, the other stands by, and nothing happens but
+//! heartbeats.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tandem::engine::settings::{Level, LinkSettings, PeerSettings, Remembered};
@@ -16,23 +18,47 @@ const CLUSTER: ClusterId = ClusterId(7);
 /// The interval between two heartbeats.
 pub const KEEPALIVE: Duration = Duration::from_millis(100);
 
+/// What carries a heartbeat from one engine to the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Medium {
+    /// The wire codec, there and back.
+    Wire,
+    /// Nothing: the value itself arrives, so that only the engines work.
+    Value,
+}
+
 /// The two engines and what is between them.
 pub struct Duo {
     nodes: [Node; 2],
+    /// When each node wants its next tick, as it said after its last step.
+    due: [Option<Instant>; 2],
     effects: Effects,
+    /// What is still to be given to the nodes; kept for its room.
+    inputs: VecDeque<(usize, Input)>,
+    medium: Medium,
     keys: Keys,
     now: Instant,
     /// How many heartbeats were heard.
     pub heard: u64,
+    /// How many steps were made.
+    pub steps: u64,
 }
 
 impl Duo {
-    /// A settled pair.
-    pub fn new() -> Self {
+    /// A settled pair with so many links, over that medium.
+    pub fn new(links: u8, medium: Medium) -> Self {
         let now = Instant::from_millis(1000);
-        let keys = Keys::new(&[7; 32], None).unwrap();
-        let nodes = [1, 2].map(|id| Node::new(settings(id), now));
-        let mut duo = Self { nodes, effects: Effects::new(), keys, now, heard: 0 };
+        let mut duo = Self {
+            nodes: [1, 2].map(|id| Node::new(settings(id, links), now)),
+            due: [None; 2],
+            effects: Effects::new(),
+            inputs: VecDeque::with_capacity(64),
+            medium,
+            keys: Keys::new(&[7; 32], None).unwrap(),
+            now,
+            heard: 0,
+            steps: 0,
+        };
         for index in 0..2 {
             duo.feed(index, Input::Start(Remembered::default()));
             duo.feed(index, Input::Carrier { nic: NicId(0), up: true });
@@ -49,11 +75,11 @@ impl Duo {
     pub fn run_one_period(&mut self) {
         let end = self.now + KEEPALIVE;
         loop {
-            let due = self.nodes.iter().filter_map(Node::next_deadline).min();
+            let due = self.due.iter().flatten().min().copied();
             let Some(at) = due.filter(|at| *at <= end) else { break };
             self.now = self.now.max(at);
             for index in 0..2 {
-                if self.nodes[index].next_deadline().is_some_and(|at| at <= self.now) {
+                if self.due[index].is_some_and(|at| at <= self.now) {
                     self.feed(index, Input::Tick);
                 }
             }
@@ -62,19 +88,14 @@ impl Duo {
     }
 
     fn feed(&mut self, index: usize, input: Input) {
-        // At most one answer comes of each effect here, so that a short list is enough.
-        let mut inputs: [Option<(usize, Input)>; 64] = [const { None }; 64];
-        inputs[0] = Some((index, input));
-        let (mut next, mut end) = (0, 1);
-        while next < end {
-            let (index, input) = inputs[next % 64].take().unwrap();
-            next += 1;
+        self.inputs.push_back((index, input));
+        while let Some((index, input)) = self.inputs.pop_front() {
+            self.steps += 1;
             self.nodes[index].step(self.now, input, &mut self.effects);
+            self.due[index] = self.nodes[index].next_deadline();
             while let Some(effect) = self.effects.take_next() {
                 if let Some(answer) = self.carry(index, effect) {
-                    assert!(end - next < 64);
-                    inputs[end % 64] = Some(answer);
-                    end += 1;
+                    self.inputs.push_back(answer);
                 }
             }
         }
@@ -84,8 +105,11 @@ impl Duo {
         match effect {
             Effect::Send(heartbeat) => {
                 self.heard += 1;
-                let heartbeat = self.over_the_wire(&heartbeat);
-                let (link, at) = (LinkId(0), self.now);
+                let heartbeat = match self.medium {
+                    Medium::Wire => self.over_the_wire(&heartbeat),
+                    Medium::Value => heartbeat,
+                };
+                let (link, at) = (heartbeat.link, self.now);
                 Some((1 - index, Input::Heard { link, at, heartbeat }))
             }
             Effect::Acquire { op, .. }
@@ -114,7 +138,7 @@ impl Duo {
     }
 }
 
-fn settings(id: u8) -> Settings {
+fn settings(id: u8, links: u8) -> Settings {
     let device = DeviceId(0);
     let level = Level { devices: vec![device], timeout: Duration::from_secs(1) };
     let mut macs = [Mac::NONE; NICS_MAX];
@@ -126,12 +150,7 @@ fn settings(id: u8) -> Settings {
             levels: vec![level],
             fence_delay: Duration::ZERO,
         }],
-        links: vec![LinkSettings {
-            id: LinkId(0),
-            keepalive: KEEPALIVE,
-            warntime: KEEPALIVE * 3,
-            deadtime: KEEPALIVE * 5,
-        }],
+        links: (0..links).map(link_settings).collect(),
         nics: 1,
         vips: 6,
         macs,
@@ -142,5 +161,14 @@ fn settings(id: u8) -> Settings {
         config_digest: 1,
         incarnation: Incarnation(u64::from(id)),
         boot: BootId([id; 16]),
+    }
+}
+
+fn link_settings(id: u8) -> LinkSettings {
+    LinkSettings {
+        id: LinkId(id),
+        keepalive: KEEPALIVE,
+        warntime: KEEPALIVE * 3,
+        deadtime: KEEPALIVE * 5,
     }
 }
