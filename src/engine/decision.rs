@@ -457,16 +457,17 @@ impl Node {
     fn answer_asks(&mut self, out: &mut Effects) {
         for index in 0..self.peers.len() {
             let Some(peer) = self.peers.get(index) else { continue };
-            let Some(said) = peer.said else { continue };
+            let Some(said) = peer.said.as_ref() else { continue };
             if said.ask == Term::NONE || said.ask == peer.granted || !peer.is_heard() {
                 continue;
             }
             if said.echo_incarnation != self.settings.incarnation {
                 continue;
             }
-            if self.may_grant(peer, said.ask) {
-                self.grant(index, said.ask, out);
-            } else if self.is_passive() && said.ask <= self.promised {
+            let ask = said.ask;
+            if self.may_grant(peer, ask) {
+                self.grant(index, ask, out);
+            } else if self.is_passive() && ask <= self.promised {
                 // Promised to another already, it can never be granted: by our higher term the
                 // asker learns that it must ask for a later one.
                 self.term = self.term.max(self.promised.next());

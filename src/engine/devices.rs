@@ -126,7 +126,8 @@ impl Node {
             let Some(peer) = self.peers.iter().find(|peer| peer.node() == device.node) else {
                 continue;
             };
-            if let (Some(off_since), Some(received_at)) = (device.off_since, peer.received_at())
+            if let Some(off_since) = device.off_since
+                && let Some(received_at) = peer.received_at()
                 && received_at > off_since + CONTRADICTION_MARGIN
             {
                 // Heard in another life, it was simply switched on again since.

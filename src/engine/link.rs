@@ -108,9 +108,8 @@ impl Link {
         self.heard_at = Some(self.heard_at.map_or(at, |before| before.max(at)));
         self.echo = Some(Echo { sent: heartbeat.sent, at, session: heartbeat.session });
         if heartbeat.echo_sent != 0 {
-            let sent = Instant::from_nanos(heartbeat.echo_sent);
-            self.rtt =
-                Some(at.since(sent).saturating_sub(Duration::from_nanos(heartbeat.echo_held)));
+            let away = at.nanos_since(Instant::from_nanos(heartbeat.echo_sent));
+            self.rtt = Some(Duration::from_nanos(away.saturating_sub(heartbeat.echo_held)));
         }
     }
 
@@ -189,7 +188,7 @@ impl Link {
                         None
                     }
                 };
-                [self.late_at(), one_way_at].into_iter().flatten().min()
+                Instant::soonest(self.late_at(), one_way_at)
             }
             LinkState::Late => self.dead_at(),
             LinkState::Down => None,

@@ -18,7 +18,6 @@ use super::peer::{Hearing, Peer};
 use super::purge::Purge;
 use super::role::{Role, RoleCell};
 use super::settings::{Record, Remembered, Settings};
-use super::speech::Told;
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{Heartbeat, Instant, LinkId, Mac, OpId, PeerState, Seq, Term};
 use core::time::Duration;
@@ -65,7 +64,6 @@ pub struct Node {
     pub(super) holding: super::holder::Holding,
     pub(super) ops: Ops,
     pub(super) seq: Seq,
-    pub(super) last_told: Vec<Told>,
     refused: [Refused; Refusal::ALL.len()],
     late_answers: u64,
 }
@@ -91,7 +89,6 @@ impl Node {
             initdead_until: now + settings.initdead,
             role: RoleCell::new(now),
             purge: Purge::Done,
-            last_told: vec![Told::default(); peers.len()],
             health: Health::new(&settings),
             peers,
             term: Term::NONE,
@@ -142,11 +139,7 @@ impl Node {
                     look.note_probed(asked);
                 }
             }
-            Input::Mac { nic, mac } => {
-                if let Some(place) = self.macs.get_mut(nic.index()) {
-                    *place = mac;
-                }
-            }
+            Input::Mac { nic, mac } => self.note_mac(nic, mac),
             Input::Claim { vip, mac, at } => self.note_claim(vip, mac, at, out),
             Input::VipGone { vip } => self.note_vip_gone(vip, out),
             Input::VipStray { vip } => self.note_vip_stray(vip, out),
@@ -167,11 +160,7 @@ impl Node {
     /// When [`Input::Tick`] is wanted next. Never at or before the time of the last tick.
     pub fn next_deadline(&self) -> Option<Instant> {
         let mut next: Option<Instant> = None;
-        let mut note = |at: Option<Instant>| {
-            if let Some(at) = at {
-                next = Some(next.map_or(at, |n| n.min(at)));
-            }
-        };
+        let mut note = |at: Option<Instant>| next = Instant::soonest(next, at);
         for peer in &self.peers {
             note(peer.judge_at(self.started, self.initdead_until));
             note(peer.links.iter().map(|link| link.send_at).min());
@@ -435,7 +424,7 @@ impl Node {
     /// the highest one known.
     pub(super) fn told_term(&self, holds: bool) -> Term {
         let followed = self.peers.iter().find(|peer| peer.is_heard_holding());
-        match followed.and_then(|peer| peer.said) {
+        match followed.and_then(|peer| peer.said.as_ref()) {
             _ if holds => self.memory.held_term(),
             Some(said) => said.held_term,
             None => self.term,

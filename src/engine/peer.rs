@@ -13,6 +13,7 @@ use super::freshness::Freshness;
 use super::link::Link;
 use super::proof::Proof;
 use super::settings::{LinkSettings, PeerSettings};
+use super::speech::Told;
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{
     BootId, Heartbeat, Incarnation, Instant, Mac, NodeId, PeerState, Seq, Session, Term,
@@ -90,6 +91,8 @@ pub(super) struct Peer {
     pub(super) grace_until: Option<Instant>,
     /// The introduction that was answered last, and when.
     pub(super) introduced: Option<(Incarnation, Instant)>,
+    /// What it was told last: when that changes, it is told at once.
+    pub(super) told: Told,
 }
 
 impl Peer {
@@ -115,6 +118,7 @@ impl Peer {
             silent: false,
             grace_until: None,
             introduced: None,
+            told: Told::default(),
         }
     }
 
@@ -132,7 +136,7 @@ impl Peer {
 
     /// Whether it is heard and says that it may hold resources.
     pub(super) fn is_heard_holding(&self) -> bool {
-        self.is_heard() && self.said.is_some_and(|said| said.state.may_hold())
+        self.is_heard() && self.said.as_ref().is_some_and(|said| said.state.may_hold())
     }
 
     /// Whether it ever was heard in this life of ours.
@@ -347,6 +351,6 @@ impl Peer {
     pub(super) fn judge_at(&self, started: Instant, initdead_until: Instant) -> Option<Instant> {
         let links = self.links.iter().filter_map(|link| link.judge_at(started)).min();
         let initdead = (self.presence == Presence::Unheard).then_some(initdead_until);
-        [links, initdead].into_iter().flatten().min()
+        Instant::soonest(links, initdead)
     }
 }

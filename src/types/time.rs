@@ -6,6 +6,8 @@
 
 use core::time::Duration;
 
+const NANOS_PER_SEC: u64 = 1_000_000_000;
+
 /// A moment: nanoseconds since the machine booted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Instant(u64);
@@ -31,7 +33,21 @@ impl Instant {
 
     /// How long after `earlier` this is; zero if it is not after it.
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.nanos_since(earlier))
+    }
+
+    /// How many nanoseconds after `earlier` this is; zero if it is not after it.
+    pub const fn nanos_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The earlier one of two moments that may never come.
+    pub fn soonest(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (Some(at), None) | (None, Some(at)) => Some(at),
+            (None, None) => None,
+        }
     }
 }
 
@@ -40,7 +56,9 @@ impl core::ops::Add<Duration> for Instant {
 
     /// Saturates at the end of time (584 years after boot).
     fn add(self, duration: Duration) -> Self {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        // In 64 bits, step by step: `Duration::as_nanos` has 128, which is what most of it costs.
+        let whole = duration.as_secs().saturating_mul(NANOS_PER_SEC);
+        let nanos = whole.saturating_add(u64::from(duration.subsec_nanos()));
         Self(self.0.saturating_add(nanos))
     }
 }
@@ -49,5 +67,43 @@ impl core::fmt::Display for Instant {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let micros = self.0 / 1_000;
         write!(f, "{}.{:06}s", micros / 1_000_000, micros % 1_000_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_is_exact_and_saturates_at_the_end_of_time() {
+        let durations = [
+            Duration::ZERO,
+            Duration::from_nanos(1),
+            Duration::from_nanos(1_999_999_999),
+            Duration::from_millis(100),
+            Duration::from_nanos(u64::MAX - 1),
+            Duration::from_nanos(u64::MAX),
+            Duration::from_nanos(u64::MAX) + Duration::from_nanos(1),
+            Duration::new(18_446_744_073, 999_999_999),
+            Duration::MAX,
+        ];
+        for start in [0, 1, 1_000_000_007, u64::MAX - 1, u64::MAX] {
+            for duration in durations {
+                let exact = u128::from(start) + duration.as_nanos();
+                let expected = u64::try_from(exact).unwrap_or(u64::MAX);
+                let sum = Instant::from_nanos(start) + duration;
+                assert_eq!(sum.as_nanos(), expected, "{start} + {duration:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn never_is_later_than_any_moment() {
+        let [early, late] = [1, 2].map(|ms| Some(Instant::from_millis(ms)));
+        assert_eq!(Instant::soonest(early, late), early);
+        assert_eq!(Instant::soonest(late, early), early);
+        assert_eq!(Instant::soonest(None, late), late);
+        assert_eq!(Instant::soonest(late, None), late);
+        assert_eq!(Instant::soonest(None, None), None);
     }
 }
