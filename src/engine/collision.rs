@@ -5,6 +5,8 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::effect::{Effect, Effects};
 use super::event::{Cause, Event};
 use super::node::Node;
@@ -23,7 +25,7 @@ const CLAIM_SETTLE: Duration = Duration::from_secs(1);
 const CLAIM_REPEAT: Duration = Duration::from_secs(2);
 
 /// The claims of others that a holder has noticed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Claims {
     /// When one was last told and answered.
     defended_at: Option<Instant>,

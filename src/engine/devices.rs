@@ -6,6 +6,8 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::effect::{Effect, Effects};
 use super::event::Event;
 use super::input::Order;
@@ -17,7 +19,7 @@ use crate::types::{DeviceId, FenceFault, Instant, NodeId, OpId, Power};
 const CONTRADICTION_MARGIN: Duration = Duration::from_secs(1);
 
 /// What is known of one device.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Device {
     pub(super) id: DeviceId,
     pub(super) node: NodeId,
@@ -34,7 +36,7 @@ pub(super) struct Device {
 }
 
 /// All fence devices of all peers.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Devices {
     list: Vec<Device>,
     interval: Duration,

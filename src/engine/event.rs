@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::input::Why;
 use crate::types::{
     DeviceId, FenceFault, Incarnation, LinkId, Mac, NicId, NodeId, PeerState, Power, Term, VipId,
@@ -214,7 +216,7 @@ pub enum Event {
 }
 
 /// Why the role changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Cause {
     /// The daemon was started.
     Started,
@@ -252,7 +254,7 @@ pub enum Cause {
 }
 
 /// How a proof was had.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ProofKind {
     /// The peer granted it.
     Granted,
@@ -278,7 +280,7 @@ pub enum Life {
 }
 
 /// The state of one link to one peer.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum LinkState {
     /// Nothing heard since the start, and it is too early to judge.
     Quiet,
@@ -293,7 +295,7 @@ pub enum LinkState {
 }
 
 /// Why a fence level, and with the last one the pair, has no proof. Each has another remedy.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum FrozenCause {
     /// No fence device is configured for the node.
     NoDevice,
@@ -310,7 +312,7 @@ pub enum FrozenCause {
 }
 
 /// What can be worse than it should be while the service goes on.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Degradation {
     /// A peer is lost or stopped: there is nobody to take over.
     PeerMissing(NodeId),

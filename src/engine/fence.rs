@@ -18,6 +18,8 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::effect::{Effect, Effects};
 use super::event::{Event, FrozenCause};
 use super::input::Order;
@@ -49,7 +51,7 @@ impl LevelOff {
 }
 
 /// The operations of the engine, numbered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Ops {
     last: u64,
 }
@@ -62,7 +64,7 @@ impl Ops {
 }
 
 /// The fence ladder of one peer, in use.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Ladder {
     stage: Stage,
     /// How many times all levels have failed.
@@ -73,7 +75,7 @@ pub(super) struct Ladder {
     told: Vec<Option<FrozenCause>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Stage {
     Delay { until: Instant },
     Level { index: usize, tries: Vec<Try>, deadline: Instant },
@@ -82,7 +84,7 @@ enum Stage {
 }
 
 /// One device of a level.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Try {
     device: DeviceId,
     step: Step,
@@ -95,7 +97,7 @@ struct Try {
     loud: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Step {
     Commanding { op: OpId },
     Reading { op: OpId },

@@ -3,6 +3,8 @@
 //! As in RFC 4303 §3.4.3 (IPsec anti-replay): a bitmap over the last 64 sequence numbers below the
 //! highest one seen. Reordered heartbeats inside the window are new; doubled ones are not.
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::Seq;
 
 /// What a sequence number is to the window.
@@ -17,7 +19,7 @@ pub enum Freshness {
 }
 
 /// The sequence numbers seen on one link of one incarnation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ReplayWindow {
     highest: u64,
     /// Bit `n`: `highest - n` was seen.

@@ -1,5 +1,7 @@
 //! What is worse than it should be while the service goes on; told once when it begins and ends.
 
+use serde::{Deserialize, Serialize};
+
 use super::effect::{Effect, Effects};
 use super::event::{Degradation, Event, LinkState};
 use super::node::Node;
@@ -8,7 +10,7 @@ use super::settings::Settings;
 use crate::types::{Instant, PeerState};
 
 /// All that can be degraded, and since when it is.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Health {
     list: Vec<(Degradation, Option<Instant>)>,
 }

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::collision::Claims;
 use super::effect::{Effect, Effects};
 use super::event::{Cause, Event};
@@ -22,7 +24,7 @@ pub(super) const RETRY: Duration = Duration::from_secs(1);
 const GOODBYE_DEADTIMES: u32 = 2;
 
 /// What belongs to holding beside the role itself.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Holding {
     /// How many takeovers failed in a row.
     failures: u32,

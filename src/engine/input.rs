@@ -2,13 +2,15 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::settings::Remembered;
 use crate::types::{
     FenceFault, Heartbeat, Instant, LinkId, Mac, NicId, NodeId, OpId, Power, VipId,
 };
 
 /// One thing that happened.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Input {
     /// The first input of every engine: what an earlier life left behind.
     Start(Remembered),
@@ -105,7 +107,7 @@ pub enum Input {
 }
 
 /// How an operation ended. `Unknown` unlocks nothing.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Outcome {
     /// It is done, and was seen to be.
     Confirmed,
@@ -116,8 +118,15 @@ pub enum Outcome {
 }
 
 /// A reason for people: one line, bounded by whoever makes it to [`Why::LEN_MAX`] bytes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(from = "String")]
 pub struct Why(String);
+
+impl From<String> for Why {
+    fn from(text: String) -> Self {
+        Self::new(&text)
+    }
+}
 
 impl Why {
     /// The longest reason; what exceeds it is cut off.
@@ -142,7 +151,7 @@ impl Why {
 }
 
 /// Ties an operator's request to its answer.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
 
 /// What a fence device is asked to do.

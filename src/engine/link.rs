@@ -10,13 +10,15 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::LinkState;
 use super::freshness::{Freshness, ReplayWindow};
 use super::settings::LinkSettings;
 use crate::types::{Hears, Heartbeat, Instant, Seq, Session};
 
 /// What an answer needs to say about the last heartbeat on this link.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Echo {
     /// The peer's `sent`.
     pub(super) sent: u64,
@@ -27,7 +29,7 @@ pub(super) struct Echo {
 }
 
 /// One path to one peer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Link {
     settings: LinkSettings,
     state: LinkState,

@@ -4,6 +4,8 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::settings::LinkSettings;
 use crate::types::Instant;
 
@@ -25,7 +27,7 @@ pub(super) enum Verdict {
 }
 
 /// A look under way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Look {
     started: Instant,
     /// How many rounds in a row were really asked.
@@ -38,7 +40,7 @@ pub(super) struct Look {
 }
 
 /// What became of the last round.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Asked {
     /// Not known yet; or there was none.
     Pending,

@@ -6,6 +6,8 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::effect::{Effect, Effects};
 use super::fence::Ops;
 use super::input::Outcome;
@@ -19,7 +21,7 @@ pub(super) const RESERVE_WAIT_MAX: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(10);
 
 /// The record, as wanted and as written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Memory {
     wanted: Record,
     written: Record,
@@ -27,7 +29,7 @@ pub(super) struct Memory {
     retry_at: Option<Instant>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Write {
     op: OpId,
     record: Record,

@@ -5,6 +5,8 @@
 //! after the sockets are drained), decide, tell. The parts live in their own files; this one holds
 //! them together and decides nothing.
 
+use serde::{Deserialize, Serialize};
+
 use super::devices::Devices;
 use super::effect::{Effect, Effects};
 use super::event::{Cause, Event, Life, Refusal};
@@ -26,7 +28,11 @@ use core::time::Duration;
 const REFUSAL_TOLD_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The deciding part of one node.
-#[derive(Debug)]
+///
+/// It can be copied and written down, so that what it did can be told again and what it could do
+/// explored. A text of it, read back, is the same node as long as it had no unused proof
+/// ([`Node::has_unused_proof`]): those are never read back ([`super::proof`]).
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Node {
     pub(super) settings: Settings,
     /// The latest time that came in; never goes back.
@@ -68,7 +74,7 @@ pub struct Node {
     late_answers: u64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 struct Refused {
     count: u64,
     told_at: Option<Instant>,
@@ -183,6 +189,13 @@ impl Node {
     /// The role's state, as it is told to the peers.
     pub fn state(&self) -> PeerState {
         self.role.get().state()
+    }
+
+    /// Whether a peer was proven to hold nothing by a fence or by an operator, and that was not
+    /// used yet. Such a node is not to be written down for reading it back: the proof would be
+    /// lost.
+    pub fn has_unused_proof(&self) -> bool {
+        self.peers.iter().any(|peer| peer.proof.is_some())
     }
 
     /// How many answers came for operations that nobody waits for any more.

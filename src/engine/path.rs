@@ -6,10 +6,12 @@
 //! A NIC that was bad and is good again has its carrier, and nothing more: a switch port may let
 //! pass nothing for a while after (spanning tree, IEEE 802.1D §17.14). So the moment is kept.
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{Instant, NicId};
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 struct Nic {
     /// Whether its carrier was ever reported.
     reported: bool,
@@ -18,7 +20,7 @@ struct Nic {
 }
 
 /// The service NICs of this node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Path {
     nics: [Nic; NICS_MAX],
     count: usize,

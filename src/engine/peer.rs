@@ -6,6 +6,8 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::effect::{Effect, Effects};
 use super::event::{Event, Life, LinkState, Refusal};
 use super::fence::Ladder;
@@ -20,7 +22,7 @@ use crate::types::{
 };
 
 /// Which life of the peer is believed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Identity {
     pub(super) incarnation: Incarnation,
     pub(super) boot: BootId,
@@ -29,7 +31,7 @@ pub(super) struct Identity {
 }
 
 /// Whether the peer is heard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Presence {
     /// Not heard since our start, and it is too early to judge.
     Unheard,
@@ -53,7 +55,7 @@ pub(super) enum Hearing {
 }
 
 /// One other member.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Peer {
     pub(super) settings: PeerSettings,
     pub(super) links: Vec<Link>,
@@ -77,6 +79,8 @@ pub(super) struct Peer {
     /// The MACs of its service NICs, as it told them.
     pub(super) macs: [Mac; NICS_MAX],
     /// A proof by fencing or by an operator, not yet used. Grants and releases are in `said`.
+    /// Never read back from a text: only evidence makes one.
+    #[serde(skip_deserializing)]
     pub(super) proof: Option<Proof>,
     /// When that proof was had: what was sent later contradicts it.
     pub(super) proof_at: Instant,

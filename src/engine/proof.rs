@@ -4,13 +4,19 @@
 //! module can put a proof together. The takeover consumes one for every peer, by value, as
 //! [`Proofs`]. `docs/ARCHITECTURE.md` tells why two nodes can never have each other's at once.
 
+use serde::Serialize;
+
 use super::event::ProofKind;
 use super::fence::LevelOff;
 use super::operator::Confirmation;
 use crate::types::{Heartbeat, Incarnation, NodeId, PeerState, Term};
 
 /// Certainty that one peer holds nothing.
-#[derive(PartialEq, Eq, Debug)]
+///
+/// It is copied only with the whole node that has it, by whoever explores what that node could do
+/// next: two proofs of one node are never made of one. It can be written down, and not be read
+/// back: a text is no evidence.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Proof {
     peer: NodeId,
     kind: ProofKind,

@@ -11,6 +11,8 @@
 //! Whatever the role is: until the release is confirmed, this node grants nothing, asks for
 //! nothing, is not eligible, and says so, since its kernel answers for what it must not hold.
 
+use serde::{Deserialize, Serialize};
+
 use super::effect::{Effect, Effects};
 use super::event::Event;
 use super::holder::RETRY;
@@ -20,7 +22,7 @@ use super::role::{Releasing, ReleasingStage, Role};
 use crate::types::{Instant, OpId, VipId};
 
 /// Whether VIPs are being removed that this node must not have.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Purge {
     Running {
         op: OpId,

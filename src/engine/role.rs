@@ -13,12 +13,14 @@
 //! [`is_allowed`] is the drawing as a table; a change that is not in it is a broken invariant and
 //! ends the process, which the watchdog and the peer then deal with.
 
+use serde::{Deserialize, Serialize};
+
 use super::effect::{Effect, Effects};
 use super::event::{Cause, Event};
 use crate::types::{Instant, OpId, PeerState, Term};
 
 /// What this node is, with what it needs for being it.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Role {
     /// Listening.
     Joining,
@@ -46,14 +48,14 @@ pub(super) enum Role {
 }
 
 /// A takeover under way.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Acquiring {
     pub(super) began: Instant,
     pub(super) term: Term,
     pub(super) stage: AcquiringStage,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum AcquiringStage {
     /// The mark is being written: from here on a restarted daemon knows what it may hold.
     Marking { op: OpId },
@@ -62,14 +64,14 @@ pub(super) enum AcquiringStage {
 }
 
 /// A release under way.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Releasing {
     pub(super) stage: ReleasingStage,
     /// Whether the failure of this release was told.
     pub(super) told: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum ReleasingStage {
     /// The resources are being given up.
     Dropping { op: OpId },
@@ -97,7 +99,7 @@ impl Role {
 }
 
 /// The role with its history, for `stable for` and `last change`.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct RoleCell {
     role: Role,
     since: Instant,

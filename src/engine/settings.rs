@@ -2,11 +2,13 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{BootId, DeviceId, Incarnation, LinkId, Mac, NodeId, Term};
 
 /// Everything the engine knows from the start. The configuration has checked it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {
     /// This node.
     pub local: NodeId,
@@ -38,7 +40,7 @@ pub struct Settings {
 }
 
 /// One other member.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PeerSettings {
     /// Its number.
     pub node: NodeId,
@@ -50,7 +52,7 @@ pub struct PeerSettings {
 }
 
 /// One level of the fence ladder.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Level {
     /// The devices that together cut the power.
     pub devices: Vec<DeviceId>,
@@ -59,7 +61,7 @@ pub struct Level {
 }
 
 /// One heartbeat path and its rhythm.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct LinkSettings {
     /// Its place in the table.
     pub id: LinkId,
@@ -72,7 +74,7 @@ pub struct LinkSettings {
 }
 
 /// What outlives the daemon, as found at its start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Remembered {
     /// The mark that outlives a daemon but not a boot; nothing if there is none or it is damaged.
     pub mark: Option<Mark>,
@@ -84,7 +86,7 @@ pub struct Remembered {
 
 /// Who held what in this boot. Kept where a reboot erases it (`/run`): only there can it prove
 /// that nobody else has taken over since.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Mark {
     /// The boot in which it was written.
     pub boot: BootId,
@@ -96,7 +98,7 @@ pub struct Mark {
 }
 
 /// What must survive a reboot. Kept on disk.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Record {
     /// The highest term this node may have used or seen.
     pub term: Term,

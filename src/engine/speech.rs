@@ -1,5 +1,7 @@
 //! What this node tells its peers: the heartbeats, when and with what in them.
 
+use serde::{Deserialize, Serialize};
+
 use super::effect::{Effect, Effects};
 use super::node::Node;
 use super::peer::Peer;
@@ -9,7 +11,7 @@ use crate::types::{
 };
 
 /// All that a heartbeat says besides the link and the MACs: when it changes, it is told at once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Told {
     state: Option<PeerState>,
     term: Term,

@@ -1,5 +1,7 @@
 //! Keeping what is held: repairs, announcements that must be made again, and self-doubt.
 
+use serde::{Deserialize, Serialize};
+
 use super::effect::{Effect, Effects};
 use super::event::{Event, Life};
 use super::holder::RETRY;
@@ -12,7 +14,7 @@ use crate::types::{Instant, NicId, OpId, VipId};
 const RESTORES_PER_STEP_MAX: usize = 64;
 
 /// A VIP that vanished, with the repair that runs or the time of the next one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Missing {
     pub(super) vip: VipId,
     pub(super) op: Option<OpId>,

@@ -3,6 +3,8 @@
 //! Always addressed to one node: the echo fields and the grant concern the addressee alone. The
 //! encoding is in [`crate::wire::heartbeat`]; `docs/PROTOCOL.md` explains each field.
 
+use serde::{Deserialize, Serialize};
+
 use super::{BootId, Incarnation, LinkId, Mac, NodeId, Seq, Session, Term};
 
 /// The largest number of links; the heartbeat has one place for each.
@@ -11,7 +13,7 @@ pub const LINKS_MAX: usize = 16;
 pub const NICS_MAX: usize = 8;
 
 /// The sender's role, as told to its peers.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum PeerState {
     /// Started, listening, holds nothing (or is purging what an earlier life left).
     Joining,
@@ -49,7 +51,9 @@ impl PeerState {
 }
 
 /// What the sender hears of the addressee on one link.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub enum Hears {
     /// The sender does not have this link.
     #[default]
@@ -61,7 +65,7 @@ pub enum Hears {
 }
 
 /// Facts that are true or false, and fit a bit each.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Flags {
     /// The sender could become active now: not held, service path good, no back-off running.
     pub eligible: bool,
@@ -74,7 +78,7 @@ pub struct Flags {
 }
 
 /// One heartbeat: from one node, to one node, over one link.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// Who says it.
     pub from: NodeId,

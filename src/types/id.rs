@@ -2,8 +2,11 @@
 
 use core::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A member of the pair, by its number in the configuration (1 to [`NodeId::MAX`]).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "u8")]
 pub struct NodeId(u8);
 
 impl NodeId {
@@ -21,8 +24,30 @@ impl NodeId {
     }
 }
 
+impl TryFrom<u8> for NodeId {
+    type Error = NodeIdError;
+
+    fn try_from(id: u8) -> Result<Self, NodeIdError> {
+        Self::new(id).ok_or(NodeIdError)
+    }
+}
+
+/// The number is no node's: they are 1 to [`NodeId::MAX`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NodeIdError;
+
+impl fmt::Display for NodeIdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not a node number: expected 1 to {}", NodeId::MAX)
+    }
+}
+
+impl core::error::Error for NodeIdError {}
+
 /// A counter, one up at each takeover; a higher term supersedes a lower one. Zero: never held.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct Term(pub u64);
 
 impl Term {
@@ -40,7 +65,9 @@ impl Term {
 }
 
 /// A random number drawn at each start of the daemon; zero means "none known".
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct Incarnation(pub u64);
 
 impl Incarnation {
@@ -49,26 +76,34 @@ impl Incarnation {
 }
 
 /// The kernel's `boot_id`: with the incarnation it tells a restart from a reboot.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct BootId(pub [u8; 16]);
 
 /// A heartbeat's sequence number: one counter per incarnation, over all links and peers.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct Seq(pub u64);
 
 /// How many incarnations of the addressee the sender has accepted so far. The addressee echoes it,
 /// so that a recorded message of an incarnation that is gone cannot bring it back.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct Session(pub u32);
 
 /// Ties an effect that needs an answer to the one input that answers it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct OpId(pub u64);
 
 macro_rules! small_index {
     ($(#[$doc:meta])* $name:ident, $inner:ty) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
         pub struct $name(pub $inner);
 
         impl $name {

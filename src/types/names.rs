@@ -1,9 +1,11 @@
 //! Names for people: what a number of the engine is called in the configuration.
 
+use serde::{Deserialize, Serialize};
+
 use super::{DeviceId, LinkId, NicId, NodeId, VipId};
 
 /// The names of the configured things, by their numbers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Names {
     /// Node names, by node number.
     pub nodes: Vec<(NodeId, String)>,

@@ -2,8 +2,10 @@
 
 use core::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A power reading. `Unknown` is a third value, never taken for off.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Power {
     /// The device says that the host has power.
     On,
@@ -15,7 +17,7 @@ pub enum Power {
 
 /// Why a fence device did not do or tell what it was asked. Told apart because each has another
 /// remedy.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum FenceFault {
     /// No answer at all: no power at the BMC, its cable out, a wrong address.
     Unreachable,

@@ -6,10 +6,14 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 
 /// A moment: nanoseconds since the machine booted.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct Instant(u64);
 
 impl Instant {

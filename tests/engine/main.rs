@@ -28,3 +28,4 @@ mod strays;
 mod transitions;
 mod words;
 mod world;
+mod written;

@@ -27,7 +27,7 @@ fn variable(name: &str) -> Option<u64> {
 #[test]
 fn random_worlds_are_safe_and_heal() {
     if let Some(seed) = variable("TANDEM_SEED") {
-        run_seed(seed, true);
+        run_seed(seed, true, 0);
         return;
     }
     let seeds = variable("TANDEM_SEEDS").unwrap_or(SEEDS);
@@ -38,7 +38,7 @@ fn random_worlds_are_safe_and_heal() {
         if began.elapsed() > TIME_MAX && variable("TANDEM_SEEDS").is_none() {
             break;
         }
-        let outcome = std::panic::catch_unwind(|| run_seed(seed, false));
+        let outcome = std::panic::catch_unwind(|| run_seed(seed, false, 0));
         if let Err(panic) = outcome {
             eprintln!("replay: TANDEM_SEED={seed} cargo test --test engine random -- --nocapture");
             std::panic::resume_unwind(panic);
@@ -68,11 +68,13 @@ fn plan(random: &mut Random) -> Plan {
     }
 }
 
-fn run_seed(seed: u64, tell: bool) {
+/// Runs one seed to its end; `rewrite_every` as the world has it.
+pub fn run_seed(seed: u64, tell: bool, rewrite_every: u64) -> World {
     let mut random = Random::new(seed);
     let mut world = World::new(plan(&mut random));
     world.random = Random::new(seed ^ 0x5eed);
     world.story_of_faults = tell;
+    world.rewrite_every = rewrite_every;
     for machine in 0..world.machines.len() {
         world.run(ms(random.below(100)));
         if random.percent(90) {
@@ -106,6 +108,7 @@ fn run_seed(seed: u64, tell: bool) {
     if tell {
         eprintln!("{}", world.story());
     }
+    world
 }
 
 fn mode(random: &mut Random) -> Mode {

@@ -9,6 +9,7 @@ use tandem::types::{FenceFault, Heartbeat, Instant, Mac, NicId, OpId, PeerState,
 
 use crate::machine::{Disk, Mode, Taking};
 use crate::world::{BOOT_TIME, Happening, LEVEL_TIMEOUT, Work, World, ms};
+use crate::written::rewritten;
 
 /// More effects in one step than this are not bounded by what there is to do.
 const EFFECTS_BOUND: usize = 64;
@@ -60,6 +61,9 @@ impl World {
         while let Some(input) = inputs.pop_front() {
             let local = self.local(machine);
             let Some(daemon) = self.machines[machine].daemon.as_mut() else { return };
+            if self.rewrite_every != 0 && self.steps.is_multiple_of(self.rewrite_every) {
+                daemon.node = rewritten(&daemon.node);
+            }
             daemon.node.step(local, input, &mut self.effects);
             daemon.tick_at = daemon.node.next_deadline();
             self.steps += 1;

@@ -146,6 +146,8 @@ pub struct World {
     pub announced: u64,
     /// Whether faults are printed as they are caused.
     pub story_of_faults: bool,
+    /// Each so many steps an engine is replaced by its copy from a text; never, if zero.
+    pub rewrite_every: u64,
 }
 
 impl World {
@@ -191,6 +193,7 @@ impl World {
             peak_effects: 0,
             announced: 0,
             story_of_faults: false,
+            rewrite_every: 0,
         }
     }
 
