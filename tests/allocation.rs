@@ -67,14 +67,16 @@ fn the_counter_counts() {
 // Out: 4000 heartbeats and more were decided, written, read and heard; nothing was allocated.
 #[test]
 fn heartbeats_in_steady_state_allocate_nothing() {
-    let mut duo = Duo::new(2, Medium::Wire);
-    let heard = duo.heard;
-    let allocated = allocations(|| {
-        for _ in 0..1000 {
-            duo.run_one_period();
-        }
-    });
-    let heard = duo.heard - heard;
-    assert!(heard >= 4000, "only {heard} heartbeats");
-    assert_eq!(allocated, 0, "{heard} heartbeats allocated {allocated} times");
+    for medium in [Medium::Value, Medium::Wire] {
+        let mut duo = Duo::new(2, medium);
+        let heard = duo.heard;
+        let allocated = allocations(|| {
+            for _ in 0..1000 {
+                duo.run_one_period();
+            }
+        });
+        let heard = duo.heard - heard;
+        assert!(heard >= 4000, "only {heard} heartbeats");
+        assert_eq!(allocated, 0, "{medium:?}: {heard} heartbeats allocated {allocated} times");
+    }
 }

@@ -89,13 +89,13 @@ impl Node {
             .map(|peer| Peer::new(peer.clone(), &settings.links, now))
             .collect();
         let devices = Devices::new(&settings, now);
-        Self {
+        let mut node = Self {
             now,
             started: now,
             initdead_until: now + settings.initdead,
             role: RoleCell::new(now),
             purge: Purge::Done,
-            health: Health::new(&settings),
+            health: Health::default(),
             peers,
             term: Term::NONE,
             newest_claim: Term::NONE,
@@ -116,7 +116,9 @@ impl Node {
             refused: [Refused::default(); Refusal::ALL.len()],
             late_answers: 0,
             settings,
-        }
+        };
+        node.health = Health::new(&node);
+        node
     }
 
     /// Takes one input in at `now` and adds what has to be done to `out`. Time that goes back is
