@@ -32,6 +32,12 @@ impl Health {
 impl Node {
     /// Tells what has become worse or better since the last step.
     pub(super) fn report_health(&mut self, out: &mut Effects) {
+        let mut known = self.health.list.iter().map(|(_, since)| since.is_some());
+        let mut same = true;
+        self.each_degradation(|_, on| same &= known.next() == Some(on));
+        if same {
+            return;
+        }
         let now = self.now;
         let mut health = core::mem::take(&mut self.health);
         let mut places = health.list.iter_mut();

@@ -16,7 +16,7 @@ use super::input::{Input, Outcome};
 use super::look::Look;
 use super::memory::Memory;
 use super::path::Path;
-use super::peer::{Hearing, Peer};
+use super::peer::{Hearing, Peer, Presence};
 use super::purge::Purge;
 use super::role::{Role, RoleCell};
 use super::settings::{Record, Remembered, Settings};
@@ -131,7 +131,7 @@ impl Node {
             Input::Start(remembered) => self.start(remembered, out),
             Input::Tick => self.tick(out),
             Input::Stalled { late_by } => self.note_stall(late_by, out),
-            Input::Heard { link, at, heartbeat } => self.hear(link, at, &heartbeat, out),
+            Input::Heard { link, at, ref heartbeat } => self.hear(link, at, heartbeat, out),
             Input::Carrier { nic, up } => {
                 if let Some(good) = self.path.note_carrier(nic, up, self.now) {
                     self.note_nic(nic, good, out);
@@ -170,8 +170,11 @@ impl Node {
         let mut next: Option<Instant> = None;
         let mut note = |at: Option<Instant>| next = Instant::soonest(next, at);
         for peer in &self.peers {
-            note(peer.judge_at(self.started, self.initdead_until));
-            note(peer.links.iter().map(|link| link.send_at).min());
+            for link in &peer.links {
+                note(link.judge_at(self.started));
+                note(Some(link.send_at));
+            }
+            note((peer.presence == Presence::Unheard).then_some(self.initdead_until));
             let ladder = peer.ladder.as_ref().and_then(super::fence::Ladder::next_deadline);
             note(ladder.filter(|at| *at > self.now));
             if self.role.get().state() == PeerState::Isolated {

@@ -350,11 +350,4 @@ impl Peer {
         self.answered_at = None;
         self.silent = false;
     }
-
-    /// The next moment at which [`Peer::judge`] may come to another result.
-    pub(super) fn judge_at(&self, started: Instant, initdead_until: Instant) -> Option<Instant> {
-        let links = self.links.iter().filter_map(|link| link.judge_at(started)).min();
-        let initdead = (self.presence == Presence::Unheard).then_some(initdead_until);
-        Instant::soonest(links, initdead)
-    }
 }

@@ -94,47 +94,48 @@ impl Duo {
             self.nodes[index].step(self.now, input, &mut self.effects);
             self.due[index] = self.nodes[index].next_deadline();
             while let Some(effect) = self.effects.take_next() {
-                if let Some(answer) = self.carry(index, effect) {
-                    self.inputs.push_back(answer);
+                if let Effect::Send(heartbeat) = effect {
+                    self.send(1 - index, heartbeat);
+                } else if let Some(answer) = answer(&effect) {
+                    self.inputs.push_back((index, answer));
                 }
             }
         }
     }
 
-    fn carry(&mut self, index: usize, effect: Effect) -> Option<(usize, Input)> {
-        match effect {
-            Effect::Send(heartbeat) => {
-                self.heard += 1;
-                let heartbeat = match self.medium {
-                    Medium::Wire => self.over_the_wire(&heartbeat),
-                    Medium::Value => heartbeat,
-                };
-                let (link, at) = (heartbeat.link, self.now);
-                Some((1 - index, Input::Heard { link, at, heartbeat }))
-            }
-            Effect::Acquire { op, .. }
-            | Effect::Release { op }
-            | Effect::Restore { op, .. }
-            | Effect::Mark { op, .. }
-            | Effect::Store { op, .. } => {
-                Some((index, Input::Done { op, outcome: Outcome::Confirmed }))
-            }
-            Effect::Power { op, .. } => {
-                Some((index, Input::Reading { op, reading: Ok(Power::On) }))
-            }
-            Effect::Probe => Some((index, Input::Probed { asked: true })),
-            Effect::Announce
-            | Effect::Cancel { .. }
-            | Effect::Answer { .. }
-            | Effect::Report(_)
-            | Effect::Exit => None,
-        }
+    fn send(&mut self, to: usize, heartbeat: Heartbeat) {
+        self.heard += 1;
+        let (link, at) = (heartbeat.link, self.now);
+        let heartbeat = match self.medium {
+            Medium::Wire => self.over_the_wire(&heartbeat),
+            Medium::Value => heartbeat,
+        };
+        self.inputs.push_back((to, Input::Heard { link, at, heartbeat }));
     }
 
     /// A heartbeat as the other one understands it.
     pub fn over_the_wire(&self, heartbeat: &Heartbeat) -> Heartbeat {
         let bytes = emit(heartbeat, CLUSTER, &self.keys);
         parse(&bytes, CLUSTER, &self.keys).unwrap().heartbeat
+    }
+}
+
+/// What a world without faults answers.
+fn answer(effect: &Effect) -> Option<Input> {
+    match *effect {
+        Effect::Acquire { op, .. }
+        | Effect::Release { op }
+        | Effect::Restore { op, .. }
+        | Effect::Mark { op, .. }
+        | Effect::Store { op, .. } => Some(Input::Done { op, outcome: Outcome::Confirmed }),
+        Effect::Power { op, .. } => Some(Input::Reading { op, reading: Ok(Power::On) }),
+        Effect::Probe => Some(Input::Probed { asked: true }),
+        Effect::Send(_)
+        | Effect::Announce
+        | Effect::Cancel { .. }
+        | Effect::Answer { .. }
+        | Effect::Report(_)
+        | Effect::Exit => None,
     }
 }
 
