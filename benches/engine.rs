@@ -11,6 +11,7 @@
 #[path = "../tests/support/duo.rs"]
 mod duo;
 
+use std::hint::black_box;
 use std::time::Instant;
 
 use duo::{Duo, Medium};
@@ -20,23 +21,35 @@ const PERIODS: u32 = 20_000;
 const ROUNDS: u32 = 10;
 
 fn main() {
-    let (heartbeat, _) = measure(1, Medium::Wire);
+    let (heartbeat, step) = measure(1, Medium::Wire);
     // A heartbeat is one step that says it, one that hears it, and the codec both ways.
     println!("heartbeat, said, written, read and heard: {:.2} us", heartbeat * 1e6);
-    println!(
-        "engine with codec: {:.0} heartbeats/s, {:.0} steps/s",
-        1.0 / heartbeat,
-        2.0 / heartbeat
-    );
+    println!("engine with codec: {:.0} heartbeats/s, {:.0} steps/s", 1.0 / heartbeat, 1.0 / step);
     for links in [1, 2] {
         let (_, step) = measure(links, Medium::Value);
-        // Each step with the question for the next deadline, and the effects taken out.
+        let copy = measure_copy(links);
+        // With a step come the question for the next deadline and the effects taken out.
         println!(
-            "engine alone, {links} links: {:.1} ns/step, {:.0} steps/s",
+            "engine alone, {links} links: {:.1} ns/step, {:.0} steps/s; {:.0} ns/copy of a node",
             step * 1e9,
-            1.0 / step
+            1.0 / step,
+            copy * 1e9
         );
     }
+}
+
+/// Seconds for each copy of a settled node, and for its end.
+fn measure_copy(links: u8) -> f64 {
+    let duo = Duo::new(links, Medium::Value);
+    let mut best = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        let begun = Instant::now();
+        for _ in 0..PERIODS {
+            drop(black_box(duo.node().clone()));
+        }
+        best = best.min(begun.elapsed().as_secs_f64() / f64::from(PERIODS));
+    }
+    best
 }
 
 /// Seconds for each heartbeat and for each step of a settled pair.

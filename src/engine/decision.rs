@@ -81,8 +81,8 @@ impl Node {
 
     /// Whether this node's own service path is as good as any peer's was.
     pub(super) fn is_path_good(&self) -> bool {
-        let peer_mask = self.peers.iter().map(Peer::good_nics).fold(0, |mask, nics| mask | nics);
-        self.path.is_good_against(peer_mask)
+        self.path.is_good_against(0)
+            && self.peers.iter().all(|peer| self.path.is_good_against(peer.good_nics()))
     }
 
     /// What keeps this node from becoming active, if it holds nothing and follows nobody.

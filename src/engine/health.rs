@@ -19,7 +19,10 @@ impl Health {
     /// Everything is well.
     pub(super) fn new(node: &Node) -> Self {
         let mut list = Vec::new();
-        node.each_degradation(|what, _| list.push((what, None)));
+        node.each_degradation(|what, _| {
+            list.push((what, None));
+            true
+        });
         Self { list }
     }
 
@@ -32,52 +35,53 @@ impl Health {
 impl Node {
     /// Tells what has become worse or better since the last step.
     pub(super) fn report_health(&mut self, out: &mut Effects) {
-        let mut known = self.health.list.iter().map(|(_, since)| since.is_some());
-        let mut same = true;
-        self.each_degradation(|_, on| same &= known.next() == Some(on));
-        if same {
+        let mut told = self.health.list.iter();
+        let mut is_told = |on: bool| told.next().is_some_and(|(_, since)| since.is_some() == on);
+        if self.each_degradation(|_, on| is_told(on)) {
             return;
         }
         let now = self.now;
         let mut health = core::mem::take(&mut self.health);
         let mut places = health.list.iter_mut();
         self.each_degradation(|what, on| {
-            let Some((known, since)) = places.next() else { return };
+            let Some((known, since)) = places.next() else { return false };
             debug_assert_eq!(*known, what, "the order has changed");
             if on != since.is_some() {
                 *since = on.then_some(now);
                 out.push(Effect::Report(Event::Degraded { what, on }));
             }
+            true
         });
         self.health = health;
     }
 
-    /// All that can be degraded, always in the same order, and whether it is.
-    fn each_degradation(&self, mut note: impl FnMut(Degradation, bool)) {
+    /// Tells `note` all that can be degraded, always in the same order, and whether it is; goes on
+    /// as long as `note` says so, and then says so itself.
+    fn each_degradation(&self, mut note: impl FnMut(Degradation, bool) -> bool) -> bool {
         let is_active = self.state() == PeerState::Active;
         let listening_over = self.now > self.started;
-        note(Degradation::Record, self.memory.is_failing(self.now));
-        note(Degradation::Mark, self.holding.mark_failed);
-        note(Degradation::PathBad, listening_over && !self.path.is_good_against(u8::MAX));
-        for peer in &self.peers {
-            let (node, is_heard, said) = (peer.node(), peer.is_heard(), peer.said.as_ref());
-            let stopped = said.is_some_and(|said| said.state == PeerState::Stopped);
-            let gone = peer.presence == Presence::Lost || stopped;
-            note(Degradation::PeerMissing(node), is_active && gone);
-            let ready = stopped || said.is_none_or(|said| said.flags.eligible);
-            note(Degradation::PeerNotReady(node), is_active && is_heard && !ready);
-            for link in &peer.links {
-                let what = Degradation::LinkDown(node, link.settings().id);
-                note(what, is_heard && is_bad(link.state()));
-            }
-            let ours = self.settings.config_digest;
-            let differs = said.is_some_and(|said| said.config_digest != ours);
-            note(Degradation::ConfigDiffers(node), is_heard && differs);
-            for device in self.devices.iter().filter(|device| device.node == node) {
-                let failing = self.devices.is_failing(device.id);
-                note(Degradation::FenceDevice(device.id), failing);
-            }
-        }
+        let ours = self.settings.config_digest;
+        note(Degradation::Record, self.memory.is_failing(self.now))
+            && note(Degradation::Mark, self.holding.mark_failed)
+            && note(Degradation::PathBad, listening_over && !self.path.is_good_against(u8::MAX))
+            && self.peers.iter().all(|peer| {
+                let (node, is_heard, said) = (peer.node(), peer.is_heard(), peer.said.as_ref());
+                let stopped = said.is_some_and(|said| said.state == PeerState::Stopped);
+                let gone = peer.presence == Presence::Lost || stopped;
+                let ready = stopped || said.is_none_or(|said| said.flags.eligible);
+                let differs = said.is_some_and(|said| said.config_digest != ours);
+                note(Degradation::PeerMissing(node), is_active && gone)
+                    && note(Degradation::PeerNotReady(node), is_active && is_heard && !ready)
+                    && peer.links.iter().all(|link| {
+                        let is_bad = is_heard && is_bad(link.state());
+                        note(Degradation::LinkDown(node, link.id), is_bad)
+                    })
+                    && note(Degradation::ConfigDiffers(node), is_heard && differs)
+                    && self.devices.iter().filter(|device| device.node == node).all(|device| {
+                        let is_failing = self.devices.is_failing(device.id);
+                        note(Degradation::FenceDevice(device.id), is_failing)
+                    })
+            })
     }
 }
 

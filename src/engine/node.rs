@@ -23,6 +23,7 @@ use super::settings::{Record, Remembered, Settings};
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{Heartbeat, Instant, LinkId, Mac, OpId, PeerState, Seq, Term};
 use core::time::Duration;
+use std::sync::Arc;
 
 /// How often one kind of refused heartbeat is told.
 const REFUSAL_TOLD_INTERVAL: Duration = Duration::from_secs(1);
@@ -34,7 +35,8 @@ const REFUSAL_TOLD_INTERVAL: Duration = Duration::from_secs(1);
 /// ([`Node::has_unused_proof`]): those are never read back ([`super::proof`]).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Node {
-    pub(super) settings: Settings,
+    /// Shared by all copies of this node.
+    pub(super) settings: Arc<Settings>,
     /// The latest time that came in; never goes back.
     pub(super) now: Instant,
     pub(super) started: Instant,
@@ -115,7 +117,7 @@ impl Node {
             seq: Seq::default(),
             refused: [Refused::default(); Refusal::ALL.len()],
             late_answers: 0,
-            settings,
+            settings: Arc::new(settings),
         };
         node.health = Health::new(&node);
         node
@@ -328,7 +330,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(index) else { return };
         let node = peer.node();
         let Some(entry) = peer.links.get_mut(link.index()) else { return };
-        if now >= at + entry.settings().warntime {
+        if now >= at + entry.warntime {
             return;
         }
         if let Some(state) = entry.judge(now, started) {

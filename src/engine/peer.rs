@@ -5,6 +5,7 @@
 //! answers to ours and to the session we told, which no recorded message can.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,7 @@ use super::settings::{LinkSettings, PeerSettings};
 use super::speech::Told;
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{
-    BootId, Heartbeat, Incarnation, Instant, Mac, NodeId, PeerState, Seq, Session, Term,
+    BootId, Heartbeat, Incarnation, Instant, Mac, NodeId, PeerState, Seq, Session, Span, Term,
 };
 
 /// Which life of the peer is believed.
@@ -57,7 +58,9 @@ pub(super) enum Hearing {
 /// One other member.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Peer {
-    pub(super) settings: PeerSettings,
+    node: NodeId,
+    /// Shared by all copies of this node.
+    pub(super) settings: Arc<PeerSettings>,
     pub(super) links: Vec<Link>,
     pub(super) presence: Presence,
     /// Since when it has that presence.
@@ -102,7 +105,8 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn new(settings: PeerSettings, links: &[LinkSettings], now: Instant) -> Self {
         Self {
-            settings,
+            node: settings.node,
+            settings: Arc::new(settings),
             links: links.iter().map(|link| Link::new(*link, now)).collect(),
             presence: Presence::Unheard,
             presence_since: now,
@@ -127,7 +131,7 @@ impl Peer {
     }
 
     pub(super) fn node(&self) -> NodeId {
-        self.settings.node
+        self.node
     }
 
     /// Whether it is heard, be it late.
@@ -268,10 +272,8 @@ impl Peer {
 
     /// Whether the peer is heard by this heartbeat after it was not.
     fn note_presence(&mut self, heartbeat: &Heartbeat, at: Instant, now: Instant) -> bool {
-        let deadtime = self
-            .links
-            .get(heartbeat.link.index())
-            .map_or(Duration::ZERO, |link| link.settings().deadtime);
+        let deadtime =
+            self.links.get(heartbeat.link.index()).map_or(Span::default(), |link| link.deadtime);
         if now >= at + deadtime {
             return false;
         }
@@ -297,7 +299,7 @@ impl Peer {
         let node = self.node();
         for link in &mut self.links {
             if let Some(state) = link.judge(now, started) {
-                let link = link.settings().id;
+                let link = link.id;
                 out.push(Effect::Report(Event::Link { node, link, state }));
             }
         }

@@ -223,7 +223,7 @@ fn view_peer(peer: &Peer) -> PeerView {
 
 fn view_link(link: &Link) -> LinkView {
     LinkView {
-        id: link.settings().id,
+        id: link.id,
         state: link.state(),
         heard_at: link.heard_at(),
         rtt: link.rtt(),

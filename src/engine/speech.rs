@@ -104,7 +104,7 @@ impl Node {
         }
         let now = self.now;
         if let Some(link) = self.peers.get_mut(index).and_then(|peer| peer.links.get_mut(link)) {
-            link.send_at = now + link.settings().keepalive;
+            link.send_at = now + link.keepalive;
         }
     }
 

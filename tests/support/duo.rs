@@ -17,6 +17,8 @@ use tandem::wire::heartbeat::{ClusterId, emit, parse};
 const CLUSTER: ClusterId = ClusterId(7);
 /// The interval between two heartbeats.
 pub const KEEPALIVE: Duration = Duration::from_millis(100);
+/// How long a heartbeat is under way while the pair settles.
+const TRANSIT: Duration = Duration::from_micros(50);
 
 /// What carries a heartbeat from one engine to the other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,8 +35,12 @@ pub struct Duo {
     /// When each node wants its next tick, as it said after its last step.
     due: [Option<Instant>; 2],
     effects: Effects,
-    /// What is still to be given to the nodes; kept for its room.
-    inputs: VecDeque<(usize, Input)>,
+    /// The answers to effects that a node still has to get.
+    answers: VecDeque<Input>,
+    /// The heartbeats under way: when each arrives, and at which node.
+    flying: VecDeque<(Instant, usize, Heartbeat)>,
+    /// How long a heartbeat is under way.
+    transit: Duration,
     medium: Medium,
     keys: Keys,
     now: Instant,
@@ -52,7 +58,9 @@ impl Duo {
             nodes: [1, 2].map(|id| Node::new(settings(id, links), now)),
             due: [None; 2],
             effects: Effects::new(),
-            inputs: VecDeque::with_capacity(64),
+            answers: VecDeque::with_capacity(64),
+            flying: VecDeque::with_capacity(64),
+            transit: TRANSIT,
             medium,
             keys: Keys::new(&[7; 32], None).unwrap(),
             now,
@@ -66,18 +74,29 @@ impl Duo {
         for _ in 0..100 {
             duo.run_one_period();
         }
+        // What is news is answered at once, so that each node's next heartbeat would be due in the
+        // very moment in which it hears the other's. Real ones are never that exact.
+        duo.transit = TRANSIT * 2;
         assert_eq!(duo.nodes[0].state(), PeerState::Active);
         assert_eq!(duo.nodes[1].state(), PeerState::Standby);
         duo
     }
 
-    /// Lets one keepalive go by: each node says one heartbeat at least, and hears one.
+    /// Lets one keepalive go by: each node says one heartbeat on each link, and hears one.
     pub fn run_one_period(&mut self) {
         let end = self.now + KEEPALIVE;
         loop {
-            let due = self.due.iter().flatten().min().copied();
-            let Some(at) = due.filter(|at| *at <= end) else { break };
+            let arrival = self.flying.front().map(|(at, _, _)| *at);
+            let [one, other] = self.due;
+            let next = Instant::soonest(arrival, Instant::soonest(one, other));
+            let Some(at) = next.filter(|at| *at <= end) else { break };
             self.now = self.now.max(at);
+            if arrival.is_some_and(|at| at <= self.now) {
+                let (at, index, heartbeat) = self.flying.pop_front().unwrap();
+                self.heard += 1;
+                self.feed(index, Input::Heard { link: heartbeat.link, at, heartbeat });
+                continue;
+            }
             for index in 0..2 {
                 if self.due[index].is_some_and(|at| at <= self.now) {
                     self.feed(index, Input::Tick);
@@ -87,30 +106,33 @@ impl Duo {
         self.now = end;
     }
 
-    fn feed(&mut self, index: usize, input: Input) {
-        self.inputs.push_back((index, input));
-        while let Some((index, input)) = self.inputs.pop_front() {
-            self.steps += 1;
-            self.nodes[index].step(self.now, input, &mut self.effects);
-            self.due[index] = self.nodes[index].next_deadline();
-            while let Some(effect) = self.effects.take_next() {
-                if let Effect::Send(heartbeat) = effect {
-                    self.send(1 - index, heartbeat);
-                } else if let Some(answer) = answer(&effect) {
-                    self.inputs.push_back((index, answer));
-                }
-            }
-        }
+    /// The first node.
+    #[allow(dead_code, reason = "a test takes no copies")]
+    pub fn node(&self) -> &Node {
+        &self.nodes[0]
     }
 
-    fn send(&mut self, to: usize, heartbeat: Heartbeat) {
-        self.heard += 1;
-        let (link, at) = (heartbeat.link, self.now);
-        let heartbeat = match self.medium {
-            Medium::Wire => self.over_the_wire(&heartbeat),
-            Medium::Value => heartbeat,
-        };
-        self.inputs.push_back((to, Input::Heard { link, at, heartbeat }));
+    fn feed(&mut self, index: usize, input: Input) {
+        self.step(index, input);
+        while let Some(answer) = self.answers.pop_front() {
+            self.step(index, answer);
+        }
+        self.due[index] = self.nodes[index].next_deadline();
+    }
+
+    fn step(&mut self, index: usize, input: Input) {
+        self.steps += 1;
+        self.nodes[index].step(self.now, input, &mut self.effects);
+        while let Some(effect) = self.effects.take_next() {
+            if let Effect::Send(mut heartbeat) = effect {
+                if self.medium == Medium::Wire {
+                    heartbeat = self.over_the_wire(&heartbeat);
+                }
+                self.flying.push_back((self.now + self.transit, 1 - index, heartbeat));
+            } else if let Some(answer) = answer(&effect) {
+                self.answers.push_back(answer);
+            }
+        }
     }
 
     /// A heartbeat as the other one understands it.
