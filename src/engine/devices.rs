@@ -92,13 +92,9 @@ impl Devices {
         }
     }
 
-    /// Whether a failover that needs the device would freeze, as far as is known.
-    pub(super) fn is_failing(&self, id: DeviceId) -> bool {
-        self.list.iter().any(|device| device.id == id && device.is_failing())
-    }
-
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.list.iter().filter(|d| d.check.is_none()).map(|d| d.check_at).min()
+        let idle = self.list.iter().filter(|device| device.check.is_none());
+        idle.fold(None, |next, device| Instant::soonest(next, Some(device.check_at)))
     }
 }
 
@@ -115,7 +111,7 @@ impl Device {
     }
 
     /// Whether a failover that needs it would freeze, as far as is known.
-    fn is_failing(&self) -> bool {
+    pub(super) fn is_failing(&self) -> bool {
         let bad = match self.last {
             Some((Err(fault), _)) => fault != FenceFault::Cancelled,
             Some((Ok(Power::Unknown), _)) => true,

@@ -78,8 +78,7 @@ impl Node {
                     })
                     && note(Degradation::ConfigDiffers(node), is_heard && differs)
                     && self.devices.iter().filter(|device| device.node == node).all(|device| {
-                        let is_failing = self.devices.is_failing(device.id);
-                        note(Degradation::FenceDevice(device.id), is_failing)
+                        note(Degradation::FenceDevice(device.id), device.is_failing())
                     })
             })
     }

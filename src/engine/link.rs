@@ -127,6 +127,11 @@ impl Link {
         }
     }
 
+    /// Whether it is time for the next heartbeat.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now >= self.send_at
+    }
+
     /// What this node tells the peer of its hearing here.
     pub(super) fn hears(&self) -> Hears {
         match self.state {

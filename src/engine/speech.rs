@@ -35,18 +35,20 @@ impl Node {
             let Some(peer) = self.peers.get(index) else { continue };
             let told = self.told(peer);
             let news = peer.told != told;
-            for link in 0..peer.links.len() {
-                let due = self
-                    .peers
-                    .get(index)
-                    .and_then(|peer| peer.links.get(link))
-                    .is_some_and(|link| news || self.now >= link.send_at);
-                if due {
-                    self.send(index, link, told, None, out);
-                }
+            if news || peer.links.iter().any(|link| link.is_due(self.now)) {
+                self.tell(index, told, news, out);
             }
-            if news && let Some(peer) = self.peers.get_mut(index) {
-                peer.told = told;
+        }
+    }
+
+    /// Tells a peer on every link if there is news, else on those on which a heartbeat is due.
+    fn tell(&mut self, index: usize, told: Told, news: bool, out: &mut Effects) {
+        let Some(peer) = self.peers.get_mut(index) else { return };
+        peer.told = told;
+        for link in 0..peer.links.len() {
+            let link_due = |peer: &Peer| peer.links.get(link).is_some_and(|l| l.is_due(self.now));
+            if news || self.peers.get(index).is_some_and(link_due) {
+                self.send(index, link, told, None, out);
             }
         }
     }

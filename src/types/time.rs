@@ -46,6 +46,7 @@ impl Instant {
     }
 
     /// The earlier one of two moments that may never come.
+    #[inline]
     pub fn soonest(one: Option<Self>, other: Option<Self>) -> Option<Self> {
         match (one, other) {
             (Some(one), Some(other)) => Some(one.min(other)),

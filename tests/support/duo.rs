@@ -31,7 +31,10 @@ pub enum Medium {
 
 /// The two engines and what is between them.
 pub struct Duo {
-    nodes: [Node; 2],
+    /// The nodes, by number less one.
+    pub nodes: [Node; 2],
+    /// What the nodes were given, and when, if it is to be noted.
+    pub given: Option<Vec<(Instant, usize, Input)>>,
     /// When each node wants its next tick, as it said after its last step.
     due: [Option<Instant>; 2],
     effects: Effects,
@@ -56,6 +59,7 @@ impl Duo {
         let now = Instant::from_millis(1000);
         let mut duo = Self {
             nodes: [1, 2].map(|id| Node::new(settings(id, links), now)),
+            given: None,
             due: [None; 2],
             effects: Effects::new(),
             answers: VecDeque::with_capacity(64),
@@ -106,12 +110,6 @@ impl Duo {
         self.now = end;
     }
 
-    /// The first node.
-    #[allow(dead_code, reason = "a test takes no copies")]
-    pub fn node(&self) -> &Node {
-        &self.nodes[0]
-    }
-
     fn feed(&mut self, index: usize, input: Input) {
         self.step(index, input);
         while let Some(answer) = self.answers.pop_front() {
@@ -122,6 +120,9 @@ impl Duo {
 
     fn step(&mut self, index: usize, input: Input) {
         self.steps += 1;
+        if let Some(given) = &mut self.given {
+            given.push((self.now, index, input.clone()));
+        }
         self.nodes[index].step(self.now, input, &mut self.effects);
         while let Some(effect) = self.effects.take_next() {
             if let Effect::Send(mut heartbeat) = effect {
