@@ -128,6 +128,7 @@ mod tests {
         assert_eq!(path.note_reach(NicId(0), true, NOW), None);
         assert_eq!(path.note_carrier(NicId(0), true, NOW), Some(true));
         assert_eq!(path.note_carrier(NicId(7), true, NOW), None, "not a configured NIC");
+        assert_eq!(path.note_carrier(NicId(200), true, NOW), None, "no NIC of any node");
         assert_eq!(path.good_mask(), 0b01);
     }
 
