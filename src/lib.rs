@@ -46,6 +46,7 @@ pub mod config;
 pub mod daemon;
 pub mod engine;
 pub mod io;
+pub mod sim;
 pub mod sys;
 pub mod types;
 pub mod wire;
