@@ -14,7 +14,7 @@ mod duo;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use duo::Duo;
+use duo::{Duo, Medium};
 
 /// The system's allocator, which counts what each thread asks for.
 struct Counting;
@@ -63,18 +63,20 @@ fn the_counter_counts() {
     assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1);
 }
 
-// In: a settled pair for 100 s, fence checks every 60 s included.
-// Out: 2000 heartbeats and more were decided, written, read and heard; nothing was allocated.
+// In: a settled pair on two links for 100 s, fence checks every 60 s included.
+// Out: 4000 heartbeats and more were decided, written, read and heard; nothing was allocated.
 #[test]
 fn heartbeats_in_steady_state_allocate_nothing() {
-    let mut duo = Duo::new();
-    let heard = duo.heard;
-    let allocated = allocations(|| {
-        for _ in 0..1000 {
-            duo.run_one_period();
-        }
-    });
-    let heard = duo.heard - heard;
-    assert!(heard >= 2000, "only {heard} heartbeats");
-    assert_eq!(allocated, 0, "{heard} heartbeats allocated {allocated} times");
+    for medium in [Medium::Value, Medium::Wire] {
+        let mut duo = Duo::new(2, medium);
+        let heard = duo.heard;
+        let allocated = allocations(|| {
+            for _ in 0..1000 {
+                duo.run_one_period();
+            }
+        });
+        let heard = duo.heard - heard;
+        assert!(heard >= 4000, "only {heard} heartbeats");
+        assert_eq!(allocated, 0, "{medium:?}: {heard} heartbeats allocated {allocated} times");
+    }
 }

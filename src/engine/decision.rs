@@ -81,8 +81,8 @@ impl Node {
 
     /// Whether this node's own service path is as good as any peer's was.
     pub(super) fn is_path_good(&self) -> bool {
-        let peer_mask = self.peers.iter().map(Peer::good_nics).fold(0, |mask, nics| mask | nics);
-        self.path.is_good_against(peer_mask)
+        self.path.is_good_against(0)
+            && self.peers.iter().all(|peer| self.path.is_good_against(peer.good_nics()))
     }
 
     /// What keeps this node from becoming active, if it holds nothing and follows nobody.
@@ -460,16 +460,17 @@ impl Node {
     fn answer_asks(&mut self, out: &mut Effects) {
         for index in 0..self.peers.len() {
             let Some(peer) = self.peers.get(index) else { continue };
-            let Some(said) = peer.said else { continue };
+            let Some(said) = peer.said.as_ref() else { continue };
             if said.ask == Term::NONE || said.ask == peer.granted || !peer.is_heard() {
                 continue;
             }
             if said.echo_incarnation != self.settings.incarnation {
                 continue;
             }
-            if self.may_grant(peer, said.ask) {
-                self.grant(index, said.ask, out);
-            } else if self.is_passive() && said.ask <= self.promised {
+            let ask = said.ask;
+            if self.may_grant(peer, ask) {
+                self.grant(index, ask, out);
+            } else if self.is_passive() && ask <= self.promised {
                 // Promised to another already, it can never be granted: by our higher term the
                 // asker learns that it must ask for a later one.
                 self.term = self.term.max(self.promised.next());

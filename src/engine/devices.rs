@@ -101,7 +101,8 @@ impl Devices {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.list.iter().filter(|d| d.check.is_none()).map(|d| d.check_at).min()
+        let idle = self.list.iter().filter(|device| device.check.is_none());
+        idle.fold(None, |next, device| Instant::soonest(next, Some(device.check_at)))
     }
 }
 
@@ -165,6 +166,9 @@ impl Node {
     /// A host that is heard while every device of one of its levels reads off: they are another
     /// machine's. One outlet of two that is off contradicts nothing.
     fn note_contradictions(&mut self) {
+        if self.devices.list.iter().all(|device| device.off_since.is_none()) {
+            return;
+        }
         for peer in &self.peers {
             let Some(received_at) = peer.received_at() else { continue };
             for level in &peer.settings.levels {

@@ -6,28 +6,24 @@ use super::effect::{Effect, Effects};
 use super::event::{Degradation, Event, LinkState};
 use super::node::Node;
 use super::peer::Presence;
-use super::settings::Settings;
 use crate::types::{Instant, PeerState};
 
 /// All that can be degraded, and since when it is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Health {
+    /// In the order of [`Node::each_degradation`].
     list: Vec<(Degradation, Option<Instant>)>,
 }
 
 impl Health {
-    pub(super) fn new(settings: &Settings) -> Self {
-        let mut list = vec![Degradation::Record, Degradation::Mark, Degradation::PathBad];
-        for peer in &settings.peers {
-            list.push(Degradation::PeerMissing(peer.node));
-            list.push(Degradation::PeerNotReady(peer.node));
-            let links = settings.links.iter().map(|link| link.id);
-            list.extend(links.map(|link| Degradation::LinkDown(peer.node, link)));
-            list.push(Degradation::ConfigDiffers(peer.node));
-            let devices = peer.levels.iter().flat_map(|level| &level.devices);
-            list.extend(devices.map(|id| Degradation::FenceDevice(*id)));
-        }
-        Self { list: list.into_iter().map(|what| (what, None)).collect() }
+    /// Everything is well.
+    pub(super) fn new(node: &Node) -> Self {
+        let mut list = Vec::new();
+        node.each_degradation(|what, _| {
+            list.push((what, None));
+            true
+        });
+        Self { list }
     }
 
     /// What is degraded now, and since when.
@@ -39,60 +35,58 @@ impl Health {
 impl Node {
     /// Tells what has become worse or better since the last step.
     pub(super) fn report_health(&mut self, out: &mut Effects) {
-        let now = self.now;
-        for index in 0..self.health.list.len() {
-            let Some((what, since)) = self.health.list.get(index).copied() else { continue };
-            let on = self.is_degraded(what);
-            if on == since.is_some() {
-                continue;
-            }
-            if let Some((_, since)) = self.health.list.get_mut(index) {
-                *since = on.then_some(now);
-            }
-            out.push(Effect::Report(Event::Degraded { what, on }));
+        let mut told = self.health.list.iter();
+        let mut is_told = |on: bool| told.next().is_some_and(|(_, since)| since.is_some() == on);
+        if self.each_degradation(|_, on| is_told(on)) {
+            return;
         }
+        let now = self.now;
+        let mut health = core::mem::take(&mut self.health);
+        let mut places = health.list.iter_mut();
+        self.each_degradation(|what, on| {
+            let Some((known, since)) = places.next() else { return false };
+            debug_assert_eq!(*known, what, "the order has changed");
+            if on != since.is_some() {
+                *since = on.then_some(now);
+                out.push(Effect::Report(Event::Degraded { what, on }));
+            }
+            true
+        });
+        self.health = health;
     }
 
-    fn is_degraded(&self, what: Degradation) -> bool {
-        match what {
-            Degradation::Record => self.memory.is_failing(self.now),
-            Degradation::Mark => self.holding.mark_failed,
-            Degradation::PathBad => {
-                let listening_over = self.now > self.started;
-                listening_over && !self.path.is_good_against(u8::MAX)
-            }
-            Degradation::PeerMissing(node) => {
-                self.state() == PeerState::Active
-                    && self.peers.iter().any(|peer| {
-                        let stopped = peer.said.is_some_and(|s| s.state == PeerState::Stopped);
-                        peer.node() == node && (peer.presence == Presence::Lost || stopped)
+    /// Tells `note` all that can be degraded, always in the same order, and whether it is; goes on
+    /// as long as `note` says so, and then says so itself.
+    fn each_degradation(&self, mut note: impl FnMut(Degradation, bool) -> bool) -> bool {
+        let is_active = self.state() == PeerState::Active;
+        let listening_over = self.now > self.started;
+        let ours = self.settings.config_digest;
+        note(Degradation::Record, self.memory.is_failing(self.now))
+            && note(Degradation::Mark, self.holding.mark_failed)
+            && note(Degradation::PathBad, listening_over && !self.path.is_good_against(u8::MAX))
+            && self.peers.iter().all(|peer| {
+                let (node, is_heard, said) = (peer.node(), peer.is_heard(), peer.said.as_ref());
+                let stopped = said.is_some_and(|said| said.state == PeerState::Stopped);
+                let gone = peer.presence == Presence::Lost || stopped;
+                let ready = stopped || said.is_none_or(|said| said.flags.eligible);
+                let differs = said.is_some_and(|said| said.config_digest != ours);
+                note(Degradation::PeerMissing(node), is_active && gone)
+                    && note(Degradation::PeerNotReady(node), is_active && is_heard && !ready)
+                    && peer.links.iter().all(|link| {
+                        let is_bad = is_heard && is_bad(link.state());
+                        note(Degradation::LinkDown(node, link.id), is_bad)
                     })
-            }
-            Degradation::LinkDown(node, id) => self.peers.iter().any(|peer| {
-                let link = peer.links.get(id.index());
-                let is_bad = link.is_some_and(|link| match link.state() {
-                    LinkState::Down | LinkState::OneWay => true,
-                    LinkState::Quiet | LinkState::Up | LinkState::Late => false,
-                });
-                peer.node() == node && peer.is_heard() && is_bad
-            }),
-            Degradation::PeerNotReady(node) => {
-                self.state() == PeerState::Active
-                    && self.peers.iter().any(|peer| {
-                        let not_ready = peer.said.is_some_and(|said| {
-                            !said.flags.eligible && said.state != PeerState::Stopped
-                        });
-                        peer.node() == node && peer.is_heard() && not_ready
+                    && note(Degradation::ConfigDiffers(node), is_heard && differs)
+                    && self.devices.iter().filter(|device| device.node == node).all(|device| {
+                        note(Degradation::FenceDevice(device.id), device.is_failing())
                     })
-            }
-            Degradation::ConfigDiffers(node) => self.peers.iter().any(|peer| {
-                let differs =
-                    peer.said.is_some_and(|s| s.config_digest != self.settings.config_digest);
-                peer.node() == node && peer.is_heard() && differs
-            }),
-            Degradation::FenceDevice(id) => {
-                self.devices.iter().any(|device| device.id == id && device.is_failing())
-            }
-        }
+            })
+    }
+}
+
+fn is_bad(link: LinkState) -> bool {
+    match link {
+        LinkState::Down | LinkState::OneWay => true,
+        LinkState::Quiet | LinkState::Up | LinkState::Late => false,
     }
 }

@@ -259,7 +259,8 @@ impl Node {
         }
         let heard = self.peers.iter().filter(|peer| peer.is_heard()).all(|peer| {
             peer.said
-                .is_some_and(|said| said.state == PeerState::Stopped || acknowledges(&said, since))
+                .as_ref()
+                .is_some_and(|said| said.state == PeerState::Stopped || acknowledges(said, since))
         });
         // A VIP that appeared since makes the goodbye false again.
         let is_purging = self.is_purging();
@@ -330,7 +331,7 @@ impl Node {
             | Role::Stopped { .. } => None,
         };
         let rest = self.holding.rest_until.filter(|until| self.is_passive() && *until > self.now);
-        [role, rest].into_iter().flatten().min()
+        Instant::soonest(role, rest)
     }
 }
 

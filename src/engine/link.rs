@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::event::LinkState;
 use super::freshness::{Freshness, ReplayWindow};
 use super::settings::LinkSettings;
-use crate::types::{Hears, Heartbeat, Instant, Seq, Session};
+use crate::types::{Hears, Heartbeat, Instant, LinkId, Seq, Session, Span};
 
 /// What an answer needs to say about the last heartbeat on this link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -31,7 +31,10 @@ pub(super) struct Echo {
 /// One path to one peer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Link {
-    settings: LinkSettings,
+    pub(super) id: LinkId,
+    pub(super) keepalive: Span,
+    pub(super) warntime: Span,
+    pub(super) deadtime: Span,
     state: LinkState,
     window: ReplayWindow,
     /// When the peer was last heard here, or would have been if the loop had not stalled.
@@ -53,7 +56,10 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(settings: LinkSettings, now: Instant) -> Self {
         Self {
-            settings,
+            id: settings.id,
+            keepalive: settings.keepalive.into(),
+            warntime: settings.warntime.into(),
+            deadtime: settings.deadtime.into(),
             state: LinkState::Quiet,
             window: ReplayWindow::default(),
             heard_at: None,
@@ -65,10 +71,6 @@ impl Link {
             heard_count: 0,
             late_count: 0,
         }
-    }
-
-    pub(super) fn settings(&self) -> &LinkSettings {
-        &self.settings
     }
 
     pub(super) fn state(&self) -> LinkState {
@@ -110,9 +112,8 @@ impl Link {
         self.heard_at = Some(self.heard_at.map_or(at, |before| before.max(at)));
         self.echo = Some(Echo { sent: heartbeat.sent, at, session: heartbeat.session });
         if heartbeat.echo_sent != 0 {
-            let sent = Instant::from_nanos(heartbeat.echo_sent);
-            self.rtt =
-                Some(at.since(sent).saturating_sub(Duration::from_nanos(heartbeat.echo_held)));
+            let away = at.nanos_since(Instant::from_nanos(heartbeat.echo_sent));
+            self.rtt = Some(Duration::from_nanos(away.saturating_sub(heartbeat.echo_held)));
         }
     }
 
@@ -124,6 +125,11 @@ impl Link {
                 self.unheard_since.get_or_insert(now);
             }
         }
+    }
+
+    /// Whether it is time for the next heartbeat.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now >= self.send_at
     }
 
     /// What this node tells the peer of its hearing here.
@@ -140,24 +146,24 @@ impl Link {
     pub(super) fn forgive(&mut self, late_by: Duration, now: Instant) {
         // Short ones cost nothing: what came meanwhile waits in the socket with the time of its
         // receipt, and forgiving each would let a dead peer age slower on a busy host.
-        if self.state == LinkState::Down || late_by < self.settings.keepalive {
+        let late_by = Span::from(late_by);
+        if self.state == LinkState::Down || late_by < self.keepalive {
             return;
         }
         if let Some(heard_at) = self.heard_at.as_mut() {
-            let forgiven =
-                if late_by >= self.settings.deadtime { now } else { *heard_at + late_by };
+            let forgiven = if late_by >= self.deadtime { now } else { *heard_at + late_by };
             *heard_at = forgiven.min(now).max(*heard_at);
         }
     }
 
     /// When the peer's silence here reaches the deadtime; nothing if it was never heard.
     pub(super) fn dead_at(&self) -> Option<Instant> {
-        self.heard_at.map(|at| at + self.settings.deadtime)
+        self.heard_at.map(|at| at + self.deadtime)
     }
 
     /// When the peer's silence here reaches the warntime; nothing if it was never heard.
     pub(super) fn late_at(&self) -> Option<Instant> {
-        self.heard_at.map(|at| at + self.settings.warntime)
+        self.heard_at.map(|at| at + self.warntime)
     }
 
     /// Judges the link at `now`; `started` is when the listening began. The new state, if it is
@@ -168,7 +174,7 @@ impl Link {
             (_, Some(late_at)) if now >= late_at => LinkState::Late,
             (Some(_), _) if self.is_one_way(now) => LinkState::OneWay,
             (Some(_), _) => LinkState::Up,
-            (None, _) if now >= started + self.settings.deadtime => LinkState::Down,
+            (None, _) if now >= started + self.deadtime => LinkState::Down,
             (None, _) => LinkState::Quiet,
         };
         if state == self.state {
@@ -183,15 +189,15 @@ impl Link {
     /// The next moment at which [`Link::judge`] may come to another result.
     pub(super) fn judge_at(&self, started: Instant) -> Option<Instant> {
         match self.state {
-            LinkState::Quiet => Some(started + self.settings.deadtime),
+            LinkState::Quiet => Some(started + self.deadtime),
             LinkState::Up | LinkState::OneWay => {
                 let one_way_at = match self.state {
-                    LinkState::Up => self.unheard_since.map(|at| at + self.settings.deadtime),
+                    LinkState::Up => self.unheard_since.map(|at| at + self.deadtime),
                     LinkState::OneWay | LinkState::Quiet | LinkState::Late | LinkState::Down => {
                         None
                     }
                 };
-                [self.late_at(), one_way_at].into_iter().flatten().min()
+                Instant::soonest(self.late_at(), one_way_at)
             }
             LinkState::Late => self.dead_at(),
             LinkState::Down => None,
@@ -199,6 +205,6 @@ impl Link {
     }
 
     fn is_one_way(&self, now: Instant) -> bool {
-        self.unheard_since.is_some_and(|at| now >= at + self.settings.deadtime)
+        self.unheard_since.is_some_and(|at| now >= at + self.deadtime)
     }
 }

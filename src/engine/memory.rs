@@ -97,6 +97,6 @@ impl Memory {
     pub(super) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let dawdles_at = self.writing.map(|write| write.began + RESERVE_WAIT_MAX);
         let retry_at = if self.writing.is_none() { self.retry_at } else { None };
-        [dawdles_at.filter(|at| *at > now), retry_at].into_iter().flatten().min()
+        Instant::soonest(dawdles_at.filter(|at| *at > now), retry_at)
     }
 }

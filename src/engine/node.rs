@@ -16,14 +16,14 @@ use super::input::{Input, Outcome};
 use super::look::Look;
 use super::memory::Memory;
 use super::path::Path;
-use super::peer::{Hearing, Peer};
+use super::peer::{Hearing, Peer, Presence};
 use super::purge::Purge;
 use super::role::{Role, RoleCell};
 use super::settings::{Record, Remembered, Settings};
-use super::speech::Told;
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{Heartbeat, Instant, LinkId, Mac, OpId, PeerState, Seq, Term};
 use core::time::Duration;
+use std::sync::Arc;
 
 /// How often one kind of refused heartbeat is told.
 const REFUSAL_TOLD_INTERVAL: Duration = Duration::from_secs(1);
@@ -35,7 +35,8 @@ const REFUSAL_TOLD_INTERVAL: Duration = Duration::from_secs(1);
 /// ([`Node::has_unused_proof`]): those are never read back ([`super::proof`]).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Node {
-    pub(super) settings: Settings,
+    /// Shared by all copies of this node.
+    pub(super) settings: Arc<Settings>,
     /// The latest time that came in; never goes back.
     pub(super) now: Instant,
     pub(super) started: Instant,
@@ -73,7 +74,6 @@ pub struct Node {
     pub(super) holding: super::holder::Holding,
     pub(super) ops: Ops,
     pub(super) seq: Seq,
-    pub(super) last_told: Vec<Told>,
     refused: [Refused; Refusal::ALL.len()],
     late_answers: u64,
 }
@@ -93,14 +93,13 @@ impl Node {
             .map(|peer| Peer::new(peer.clone(), &settings.links, now))
             .collect();
         let devices = Devices::new(&settings, now);
-        Self {
+        let mut node = Self {
             now,
             started: now,
             initdead_until: now + settings.initdead,
             role: RoleCell::new(now),
             purge: Purge::Done,
-            last_told: vec![Told::default(); peers.len()],
-            health: Health::new(&settings),
+            health: Health::default(),
             peers,
             term: Term::NONE,
             newest_claim: Term::NONE,
@@ -121,8 +120,10 @@ impl Node {
             seq: Seq::default(),
             refused: [Refused::default(); Refusal::ALL.len()],
             late_answers: 0,
-            settings,
-        }
+            settings: Arc::new(settings),
+        };
+        node.health = Health::new(&node);
+        node
     }
 
     /// Takes one input in at `now` and adds what has to be done to `out`. Time that goes back is
@@ -136,7 +137,7 @@ impl Node {
             Input::Start(remembered) => self.start(remembered, out),
             Input::Tick => self.tick(out),
             Input::Stalled { late_by } => self.note_stall(late_by, out),
-            Input::Heard { link, at, heartbeat } => self.hear(link, at, &heartbeat, out),
+            Input::Heard { link, at, ref heartbeat } => self.hear(link, at, heartbeat, out),
             Input::Carrier { nic, up } => {
                 if let Some(good) = self.path.note_carrier(nic, up, self.now) {
                     self.note_nic(nic, good, out);
@@ -152,11 +153,7 @@ impl Node {
                     look.note_probed(asked);
                 }
             }
-            Input::Mac { nic, mac } => {
-                if let Some(place) = self.macs.get_mut(nic.index()) {
-                    *place = mac;
-                }
-            }
+            Input::Mac { nic, mac } => self.note_mac(nic, mac),
             Input::Claim { vip, mac, at } => self.note_claim(vip, mac, at, out),
             Input::VipGone { vip } => self.note_vip_gone(vip, out),
             Input::VipStray { vip } => self.note_vip_stray(vip, out),
@@ -177,14 +174,13 @@ impl Node {
     /// When [`Input::Tick`] is wanted next. Never at or before the time of the last tick.
     pub fn next_deadline(&self) -> Option<Instant> {
         let mut next = self.tick_wanted.then_some(self.now);
-        let mut note = |at: Option<Instant>| {
-            if let Some(at) = at {
-                next = Some(next.map_or(at, |n| n.min(at)));
-            }
-        };
+        let mut note = |at: Option<Instant>| next = Instant::soonest(next, at);
         for peer in &self.peers {
-            note(peer.judge_at(self.started, self.initdead_until));
-            note(peer.links.iter().map(|link| link.send_at).min());
+            for link in &peer.links {
+                note(link.judge_at(self.started));
+                note(Some(link.send_at));
+            }
+            note((peer.presence == Presence::Unheard).then_some(self.initdead_until));
             let ladder = peer.ladder.as_ref().and_then(super::fence::Ladder::next_deadline);
             note(ladder.filter(|at| *at > self.now));
             if self.role.get().state() == PeerState::Isolated {
@@ -343,7 +339,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(index) else { return };
         let node = peer.node();
         let Some(entry) = peer.links.get_mut(link.index()) else { return };
-        if now >= at + entry.settings().warntime {
+        if now >= at + entry.warntime {
             return;
         }
         if let Some(state) = entry.judge(now, started) {
@@ -457,7 +453,7 @@ impl Node {
     /// the highest one known.
     pub(super) fn told_term(&self, holds: bool) -> Term {
         let followed = self.peers.iter().find(|peer| peer.is_heard_holding());
-        match followed.and_then(|peer| peer.said) {
+        match followed.and_then(|peer| peer.said.as_ref()) {
             _ if holds => self.memory.held_term(),
             Some(said) => said.held_term,
             None => self.term,

@@ -11,36 +11,34 @@ use serde::{Deserialize, Serialize};
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{Instant, NicId};
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-struct Nic {
-    /// Whether its carrier was ever reported.
-    reported: bool,
-    carrier: bool,
-    unreachable: bool,
-}
-
-/// The service NICs of this node.
+/// The service NICs of this node. Bit `n` of each mask is [`NicId`] `n`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Path {
-    nics: [Nic; NICS_MAX],
-    count: usize,
+    /// Those that there are.
+    all: u8,
+    /// Those whose carrier was ever reported.
+    reported: u8,
+    carrier: u8,
+    unreachable: u8,
     recovered_at: Option<Instant>,
 }
+
+const _: () = assert!(NICS_MAX == 8, "a mask has one bit for each service NIC");
 
 impl Path {
     /// `count` NICs, without carrier until it is reported.
     pub(super) fn new(count: u8) -> Self {
-        let count = usize::from(count);
-        assert!(count <= NICS_MAX, "more service NICs than a heartbeat has places");
-        Self { nics: [Nic::default(); NICS_MAX], count, recovered_at: None }
+        assert!(usize::from(count) <= NICS_MAX, "more service NICs than a heartbeat has places");
+        let all = u8::MAX.checked_shr(u8::BITS - u32::from(count)).unwrap_or(0);
+        Self { all, reported: 0, carrier: 0, unreachable: 0, recovered_at: None }
     }
 
     /// Takes a carrier report in; whether the NIC's being good changed by it, and to what.
     pub(super) fn note_carrier(&mut self, nic: NicId, up: bool, now: Instant) -> Option<bool> {
-        let was_reported = self.nics.get(nic.index()).is_some_and(|nic| nic.reported);
-        let change = self.note(nic, |nic| {
-            nic.reported = true;
-            nic.carrier = up;
+        let was_reported = self.reported & bit(nic) != 0;
+        let change = self.note(nic, |path, bit| {
+            path.reported |= bit;
+            path.carrier = with(path.carrier, bit, up);
         });
         // What was found good at the start has not recovered.
         if change == Some(true) && was_reported {
@@ -51,21 +49,22 @@ impl Path {
 
     /// Takes a report of the ping targets in; whether the NIC's being good changed, and to what.
     pub(super) fn note_reach(&mut self, nic: NicId, up: bool, now: Instant) -> Option<bool> {
-        let change = self.note(nic, |nic| nic.unreachable = !up);
+        let change = self.note(nic, |path, bit| {
+            path.unreachable = with(path.unreachable, bit, !up);
+        });
         if change == Some(true) {
             self.recovered_at = Some(now);
         }
         change
     }
 
-    fn note(&mut self, nic: NicId, change: impl FnOnce(&mut Nic)) -> Option<bool> {
-        if nic.index() >= self.count {
+    fn note(&mut self, nic: NicId, change: impl FnOnce(&mut Self, u8)) -> Option<bool> {
+        let bit = bit(nic);
+        if self.all & bit == 0 {
             return None;
         }
         let before = self.is_nic_good(nic);
-        if let Some(entry) = self.nics.get_mut(nic.index()) {
-            change(entry);
-        }
+        change(self, bit);
         let after = self.is_nic_good(nic);
         (before != after).then_some(after)
     }
@@ -77,28 +76,22 @@ impl Path {
 
     /// Whether the NIC has carrier.
     pub(super) fn has_carrier(&self, nic: NicId) -> bool {
-        self.nics.get(nic.index()).is_some_and(|nic| nic.carrier)
+        self.carrier & bit(nic) != 0
     }
 
     /// Whether the NIC's ping targets answer, or it has none.
     pub(super) fn has_reach(&self, nic: NicId) -> bool {
-        self.nics.get(nic.index()).is_some_and(|nic| !nic.unreachable)
+        self.all & !self.unreachable & bit(nic) != 0
     }
 
     /// Whether the NIC has carrier and its targets, if any, answer.
     pub(super) fn is_nic_good(&self, nic: NicId) -> bool {
-        self.nics.get(nic.index()).is_some_and(|nic| nic.carrier && !nic.unreachable)
+        self.good_mask() & bit(nic) != 0
     }
 
     /// The good NICs, one bit each.
     pub(super) fn good_mask(&self) -> u8 {
-        let mut mask = 0;
-        for (bit, nic) in self.nics.iter().take(self.count).enumerate() {
-            if nic.carrier && !nic.unreachable {
-                mask |= 1u8 << bit;
-            }
-        }
-        mask
+        self.carrier & !self.unreachable
     }
 
     /// Whether this node may judge, and serve in place of, a peer whose good NICs were
@@ -106,12 +99,17 @@ impl Path {
     /// both sides is not this node's fault. Without service NICs there is nothing to be bad.
     pub(super) fn is_good_against(&self, peer_mask: u8) -> bool {
         let ours = self.good_mask();
-        self.count == 0 || (ours != 0 && peer_mask & self.all_mask() & !ours == 0)
+        self.all == 0 || (ours != 0 && peer_mask & self.all & !ours == 0)
     }
+}
 
-    fn all_mask(&self) -> u8 {
-        (0..self.count).fold(0, |mask, bit| mask | (1u8 << bit))
-    }
+/// The NIC's bit; none if no mask has a place for it.
+fn bit(nic: NicId) -> u8 {
+    1u8.checked_shl(u32::from(nic.0)).unwrap_or(0)
+}
+
+fn with(mask: u8, bit: u8, on: bool) -> u8 {
+    if on { mask | bit } else { mask & !bit }
 }
 
 #[cfg(test)]
@@ -130,6 +128,7 @@ mod tests {
         assert_eq!(path.note_reach(NicId(0), true, NOW), None);
         assert_eq!(path.note_carrier(NicId(0), true, NOW), Some(true));
         assert_eq!(path.note_carrier(NicId(7), true, NOW), None, "not a configured NIC");
+        assert_eq!(path.note_carrier(NicId(200), true, NOW), None, "no NIC of any node");
         assert_eq!(path.good_mask(), 0b01);
     }
 

@@ -5,6 +5,7 @@
 //! answers to ours and to the session we told, which no recorded message can.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,9 +16,10 @@ use super::freshness::Freshness;
 use super::link::Link;
 use super::proof::Proof;
 use super::settings::{LinkSettings, PeerSettings};
+use super::speech::Told;
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{
-    BootId, Heartbeat, Incarnation, Instant, Mac, NodeId, PeerState, Seq, Session, Term,
+    BootId, Heartbeat, Incarnation, Instant, Mac, NodeId, PeerState, Seq, Session, Span, Term,
 };
 
 /// Which life of the peer is believed.
@@ -56,7 +58,9 @@ pub(super) enum Hearing {
 /// One other member.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Peer {
-    pub(super) settings: PeerSettings,
+    node: NodeId,
+    /// Shared by all copies of this node.
+    pub(super) settings: Arc<PeerSettings>,
     pub(super) links: Vec<Link>,
     pub(super) presence: Presence,
     /// Since when it has that presence.
@@ -94,12 +98,15 @@ pub(super) struct Peer {
     pub(super) grace_until: Option<Instant>,
     /// The introduction that was answered last, and when.
     pub(super) introduced: Option<(Incarnation, Instant)>,
+    /// What it was told last: when that changes, it is told at once.
+    pub(super) told: Told,
 }
 
 impl Peer {
     pub(super) fn new(settings: PeerSettings, links: &[LinkSettings], now: Instant) -> Self {
         Self {
-            settings,
+            node: settings.node,
+            settings: Arc::new(settings),
             links: links.iter().map(|link| Link::new(*link, now)).collect(),
             presence: Presence::Unheard,
             presence_since: now,
@@ -119,11 +126,12 @@ impl Peer {
             silent: false,
             grace_until: None,
             introduced: None,
+            told: Told::default(),
         }
     }
 
     pub(super) fn node(&self) -> NodeId {
-        self.settings.node
+        self.node
     }
 
     /// Whether it is heard, be it late.
@@ -136,7 +144,7 @@ impl Peer {
 
     /// Whether it is heard and says that it may hold resources.
     pub(super) fn is_heard_holding(&self) -> bool {
-        self.is_heard() && self.said.is_some_and(|said| said.state.may_hold())
+        self.is_heard() && self.said.as_ref().is_some_and(|said| said.state.may_hold())
     }
 
     /// Whether it ever was heard in this life of ours.
@@ -264,10 +272,8 @@ impl Peer {
 
     /// Whether the peer is heard by this heartbeat after it was not.
     fn note_presence(&mut self, heartbeat: &Heartbeat, at: Instant, now: Instant) -> bool {
-        let deadtime = self
-            .links
-            .get(heartbeat.link.index())
-            .map_or(Duration::ZERO, |link| link.settings().deadtime);
+        let deadtime =
+            self.links.get(heartbeat.link.index()).map_or(Span::default(), |link| link.deadtime);
         if now >= at + deadtime {
             return false;
         }
@@ -293,7 +299,7 @@ impl Peer {
         let node = self.node();
         for link in &mut self.links {
             if let Some(state) = link.judge(now, started) {
-                let link = link.settings().id;
+                let link = link.id;
                 out.push(Effect::Report(Event::Link { node, link, state }));
             }
         }
@@ -345,12 +351,5 @@ impl Peer {
         self.said = None;
         self.answered_at = None;
         self.silent = false;
-    }
-
-    /// The next moment at which [`Peer::judge`] may come to another result.
-    pub(super) fn judge_at(&self, started: Instant, initdead_until: Instant) -> Option<Instant> {
-        let links = self.links.iter().filter_map(|link| link.judge_at(started)).min();
-        let initdead = (self.presence == Presence::Unheard).then_some(initdead_until);
-        [links, initdead].into_iter().flatten().min()
     }
 }

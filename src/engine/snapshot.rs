@@ -207,8 +207,8 @@ fn view_peer(peer: &Peer) -> PeerView {
         presence_since: peer.presence_since,
         told: peer.last_role,
         told_since: peer.role_since,
-        eligible: peer.said.is_some_and(|said| said.flags.eligible),
-        held_term: peer.said.map_or(Term::NONE, |said| said.held_term),
+        eligible: peer.said.as_ref().is_some_and(|said| said.flags.eligible),
+        held_term: peer.said.as_ref().map_or(Term::NONE, |said| said.held_term),
         incarnation: peer.identity.map(|identity| identity.incarnation),
         boot: peer.identity.map(|identity| identity.boot),
         heard_at: peer.heard_at(),
@@ -223,7 +223,7 @@ fn view_peer(peer: &Peer) -> PeerView {
 
 fn view_link(link: &Link) -> LinkView {
     LinkView {
-        id: link.settings().id,
+        id: link.id,
         state: link.state(),
         heard_at: link.heard_at(),
         rtt: link.rtt(),

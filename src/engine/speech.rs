@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::effect::{Effect, Effects};
 use super::node::Node;
 use super::peer::Peer;
-use crate::types::heartbeat::{Flags, LINKS_MAX, NICS_MAX};
+use crate::types::heartbeat::{Flags, LINKS_MAX};
 use crate::types::{
-    Hears, Heartbeat, Incarnation, Instant, LinkId, Mac, PeerState, Seq, Session, Term,
+    Hears, Heartbeat, Incarnation, LinkId, Mac, NicId, PeerState, Seq, Session, Term,
 };
 
-/// All that a heartbeat says besides the link: when it changes, it is told at once.
+/// All that a heartbeat says besides the link and the MACs: when it changes, it is told at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Told {
     state: Option<PeerState>,
@@ -19,7 +19,6 @@ pub(super) struct Told {
     flags: Flags,
     granted: Term,
     identity: Incarnation,
-    macs: [Mac; NICS_MAX],
 }
 
 /// To which incarnation of the addressee a heartbeat answers.
@@ -35,20 +34,33 @@ impl Node {
         for index in 0..self.peers.len() {
             let Some(peer) = self.peers.get(index) else { continue };
             let told = self.told(peer);
-            let news = self.last_told.get(index).is_none_or(|last| *last != told);
-            for link in 0..self.settings.links.len() {
-                let due = self
-                    .peers
-                    .get(index)
-                    .and_then(|peer| peer.links.get(link))
-                    .is_some_and(|link| news || self.now >= link.send_at);
-                if due {
-                    self.send(index, link, None, out);
-                }
+            let news = peer.told != told;
+            if news || peer.links.iter().any(|link| link.is_due(self.now)) {
+                self.tell(index, told, news, out);
             }
-            if let Some(last) = self.last_told.get_mut(index) {
-                *last = told;
+        }
+    }
+
+    /// Tells a peer on every link if there is news, else on those on which a heartbeat is due.
+    fn tell(&mut self, index: usize, told: Told, news: bool, out: &mut Effects) {
+        let Some(peer) = self.peers.get_mut(index) else { return };
+        peer.told = told;
+        for link in 0..peer.links.len() {
+            let link_due = |peer: &Peer| peer.links.get(link).is_some_and(|l| l.is_due(self.now));
+            if news || self.peers.get(index).is_some_and(link_due) {
+                self.send(index, link, told, None, out);
             }
+        }
+    }
+
+    /// A service NIC of this node has another MAC: told at once, as if nothing had been told yet.
+    pub(super) fn note_mac(&mut self, nic: NicId, mac: Mac) {
+        let Some(place) = self.macs.get_mut(nic.index()).filter(|place| **place != mac) else {
+            return;
+        };
+        *place = mac;
+        for peer in &mut self.peers {
+            peer.told = Told::default();
         }
     }
 
@@ -73,7 +85,8 @@ impl Node {
         peer.introduced = Some((heartbeat.incarnation, now));
         let answering =
             Answering { incarnation: heartbeat.incarnation, session: heartbeat.session };
-        self.send(index, link, Some(answering), out);
+        let Some(told) = self.peers.get(index).map(|peer| self.told(peer)) else { return };
+        self.send(index, link, told, Some(answering), out);
     }
 
     /// Sends one heartbeat: an ordinary one, or one that answers an introduction.
@@ -81,18 +94,19 @@ impl Node {
         &mut self,
         index: usize,
         link: usize,
+        told: Told,
         introduction: Option<Answering>,
         out: &mut Effects,
     ) {
         self.seq = Seq(self.seq.0.saturating_add(1));
-        let Some(heartbeat) = self.compose(index, link, introduction) else { return };
+        let Some(heartbeat) = self.compose(index, link, told, introduction) else { return };
         out.push(Effect::Send(heartbeat));
         if introduction.is_some() {
             return;
         }
         let now = self.now;
         if let Some(link) = self.peers.get_mut(index).and_then(|peer| peer.links.get_mut(link)) {
-            link.send_at = now + link.settings().keepalive;
+            link.send_at = now + link.keepalive;
         }
     }
 
@@ -100,12 +114,12 @@ impl Node {
         &self,
         index: usize,
         link: usize,
+        told: Told,
         introduction: Option<Answering>,
     ) -> Option<Heartbeat> {
         let peer = self.peers.get(index)?;
         let echo = peer.links.get(link)?.echo().filter(|_| introduction.is_none());
         let answering = introduction.unwrap_or_else(|| accepted(peer));
-        let told = self.told(peer);
         // An incarnation that is not believed yet gets no word that it could take over on: its
         // predecessor's words are still believed here, and both could be acted on at once.
         let (ask, grant, flags) = match introduction {
@@ -130,7 +144,7 @@ impl Node {
             session: peer.session,
             sent: self.now.as_nanos(),
             echo_sent: echo.map_or(0, |echo| echo.sent),
-            echo_held: echo.map_or(0, |echo| held_nanos(self.now, echo.at)),
+            echo_held: echo.map_or(0, |echo| self.now.nanos_since(echo.at)),
             config_digest: self.settings.config_digest,
             failcount_digest: 0,
             good_nics: self.path.good_mask(),
@@ -148,7 +162,6 @@ impl Node {
             // A promise stands, but nobody may act on it while this node's kernel may hold.
             granted: if self.is_purging() { Term::NONE } else { peer.granted },
             identity: accepted(peer).incarnation,
-            macs: self.macs,
         }
     }
 
@@ -176,8 +189,4 @@ fn hearing(peer: &Peer) -> [Hears; LINKS_MAX] {
         *place = link.hears();
     }
     hears
-}
-
-fn held_nanos(now: Instant, at: Instant) -> u64 {
-    u64::try_from(now.since(at).as_nanos()).unwrap_or(u64::MAX)
 }

@@ -35,7 +35,7 @@ impl World {
             }
             return;
         }
-        let mut effects = core::mem::take(&mut self.effects.0);
+        let mut effects = core::mem::replace(&mut self.effects.0, Effects::empty());
         let mut answers = VecDeque::new();
         self.step(machine, input, &mut effects, &mut answers);
         while let Some(answer) = answers.pop_front() {

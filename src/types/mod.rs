@@ -17,4 +17,4 @@ pub use id::{
 };
 pub use names::Names;
 pub use power::{FenceFault, Power};
-pub use time::Instant;
+pub use time::{Instant, Span};

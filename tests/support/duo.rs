@@ -1,6 +1,8 @@
-//! Two engines that talk to each other over one perfect link, through the wire codec and back, in
-//! steady state: one is active, the other stands by, and nothing happens but heartbeats.
+//! Two engines that talk to each other over perfect links, through the wire codec and back or as
+//! plain values, in steady state: one is active, the other stands by, and nothing happens but
+//! heartbeats.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tandem::engine::settings::{Level, LinkSettings, PeerSettings, Remembered};
@@ -15,24 +17,60 @@ use tandem::wire::heartbeat::{ClusterId, emit, parse};
 const CLUSTER: ClusterId = ClusterId(7);
 /// The interval between two heartbeats.
 pub const KEEPALIVE: Duration = Duration::from_millis(100);
+/// How long a heartbeat is under way while the pair settles.
+const TRANSIT: Duration = Duration::from_micros(50);
+
+/// What carries a heartbeat from one engine to the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Medium {
+    /// The wire codec, there and back.
+    Wire,
+    /// Nothing: the value itself arrives, so that only the engines work.
+    Value,
+}
 
 /// The two engines and what is between them.
 pub struct Duo {
-    nodes: [Node; 2],
+    /// The nodes, by number less one.
+    pub nodes: [Node; 2],
+    /// What the nodes were given, and when, if it is to be noted.
+    pub given: Option<Vec<(Instant, usize, Input)>>,
+    /// When each node wants its next tick, as it said after its last step.
+    due: [Option<Instant>; 2],
     effects: Effects,
+    /// The answers to effects that a node still has to get.
+    answers: VecDeque<Input>,
+    /// The heartbeats under way: when each arrives, and at which node.
+    flying: VecDeque<(Instant, usize, Heartbeat)>,
+    /// How long a heartbeat is under way.
+    transit: Duration,
+    medium: Medium,
     keys: Keys,
     now: Instant,
     /// How many heartbeats were heard.
     pub heard: u64,
+    /// How many steps were made.
+    pub steps: u64,
 }
 
 impl Duo {
-    /// A settled pair.
-    pub fn new() -> Self {
+    /// A settled pair with so many links, over that medium.
+    pub fn new(links: u8, medium: Medium) -> Self {
         let now = Instant::from_millis(1000);
-        let keys = Keys::new(&[7; 32], None).unwrap();
-        let nodes = [1, 2].map(|id| Node::new(settings(id), now));
-        let mut duo = Self { nodes, effects: Effects::new(), keys, now, heard: 0 };
+        let mut duo = Self {
+            nodes: [1, 2].map(|id| Node::new(settings(id, links), now)),
+            given: None,
+            due: [None; 2],
+            effects: Effects::new(),
+            answers: VecDeque::with_capacity(64),
+            flying: VecDeque::with_capacity(64),
+            transit: TRANSIT,
+            medium,
+            keys: Keys::new(&[7; 32], None).unwrap(),
+            now,
+            heard: 0,
+            steps: 0,
+        };
         for index in 0..2 {
             duo.feed(index, Input::Start(Remembered::default()));
             duo.feed(index, Input::Carrier { nic: NicId(0), up: true });
@@ -40,20 +78,31 @@ impl Duo {
         for _ in 0..100 {
             duo.run_one_period();
         }
+        // What is news is answered at once, so that each node's next heartbeat would be due in the
+        // very moment in which it hears the other's. Real ones are never that exact.
+        duo.transit = TRANSIT * 2;
         assert_eq!(duo.nodes[0].state(), PeerState::Active);
         assert_eq!(duo.nodes[1].state(), PeerState::Standby);
         duo
     }
 
-    /// Lets one keepalive go by: each node says one heartbeat at least, and hears one.
+    /// Lets one keepalive go by: each node says one heartbeat on each link, and hears one.
     pub fn run_one_period(&mut self) {
         let end = self.now + KEEPALIVE;
         loop {
-            let due = self.nodes.iter().filter_map(Node::next_deadline).min();
-            let Some(at) = due.filter(|at| *at <= end) else { break };
+            let arrival = self.flying.front().map(|(at, _, _)| *at);
+            let [one, other] = self.due;
+            let next = Instant::soonest(arrival, Instant::soonest(one, other));
+            let Some(at) = next.filter(|at| *at <= end) else { break };
             self.now = self.now.max(at);
+            if arrival.is_some_and(|at| at <= self.now) {
+                let (at, index, heartbeat) = self.flying.pop_front().unwrap();
+                self.heard += 1;
+                self.feed(index, Input::Heard { link: heartbeat.link, at, heartbeat });
+                continue;
+            }
             for index in 0..2 {
-                if self.nodes[index].next_deadline().is_some_and(|at| at <= self.now) {
+                if self.due[index].is_some_and(|at| at <= self.now) {
                     self.feed(index, Input::Tick);
                 }
             }
@@ -62,48 +111,28 @@ impl Duo {
     }
 
     fn feed(&mut self, index: usize, input: Input) {
-        // At most one answer comes of each effect here, so that a short list is enough.
-        let mut inputs: [Option<(usize, Input)>; 64] = [const { None }; 64];
-        inputs[0] = Some((index, input));
-        let (mut next, mut end) = (0, 1);
-        while next < end {
-            let (index, input) = inputs[next % 64].take().unwrap();
-            next += 1;
-            self.nodes[index].step(self.now, input, &mut self.effects);
-            while let Some(effect) = self.effects.take_next() {
-                if let Some(answer) = self.carry(index, effect) {
-                    assert!(end - next < 64);
-                    inputs[end % 64] = Some(answer);
-                    end += 1;
-                }
-            }
+        self.step(index, input);
+        while let Some(answer) = self.answers.pop_front() {
+            self.step(index, answer);
         }
+        self.due[index] = self.nodes[index].next_deadline();
     }
 
-    fn carry(&mut self, index: usize, effect: Effect) -> Option<(usize, Input)> {
-        match effect {
-            Effect::Send(heartbeat) => {
-                self.heard += 1;
-                let heartbeat = self.over_the_wire(&heartbeat);
-                let (link, at) = (LinkId(0), self.now);
-                Some((1 - index, Input::Heard { link, at, heartbeat }))
+    fn step(&mut self, index: usize, input: Input) {
+        self.steps += 1;
+        if let Some(given) = &mut self.given {
+            given.push((self.now, index, input.clone()));
+        }
+        self.nodes[index].step(self.now, input, &mut self.effects);
+        while let Some(effect) = self.effects.take_next() {
+            if let Effect::Send(mut heartbeat) = effect {
+                if self.medium == Medium::Wire {
+                    heartbeat = self.over_the_wire(&heartbeat);
+                }
+                self.flying.push_back((self.now + self.transit, 1 - index, heartbeat));
+            } else if let Some(answer) = answer(&effect) {
+                self.answers.push_back(answer);
             }
-            Effect::Acquire { op, .. }
-            | Effect::Release { op }
-            | Effect::Restore { op, .. }
-            | Effect::Mark { op, .. }
-            | Effect::Store { op, .. } => {
-                Some((index, Input::Done { op, outcome: Outcome::Confirmed }))
-            }
-            Effect::Power { op, .. } => {
-                Some((index, Input::Reading { op, reading: Ok(Power::On) }))
-            }
-            Effect::Probe => Some((index, Input::Probed { asked: true })),
-            Effect::Announce
-            | Effect::Cancel { .. }
-            | Effect::Answer { .. }
-            | Effect::Report(_)
-            | Effect::Exit => None,
         }
     }
 
@@ -114,7 +143,26 @@ impl Duo {
     }
 }
 
-fn settings(id: u8) -> Settings {
+/// What a world without faults answers.
+fn answer(effect: &Effect) -> Option<Input> {
+    match *effect {
+        Effect::Acquire { op, .. }
+        | Effect::Release { op }
+        | Effect::Restore { op, .. }
+        | Effect::Mark { op, .. }
+        | Effect::Store { op, .. } => Some(Input::Done { op, outcome: Outcome::Confirmed }),
+        Effect::Power { op, .. } => Some(Input::Reading { op, reading: Ok(Power::On) }),
+        Effect::Probe => Some(Input::Probed { asked: true }),
+        Effect::Send(_)
+        | Effect::Announce
+        | Effect::Cancel { .. }
+        | Effect::Answer { .. }
+        | Effect::Report(_)
+        | Effect::Exit => None,
+    }
+}
+
+fn settings(id: u8, links: u8) -> Settings {
     let device = DeviceId(0);
     let level = Level { devices: vec![device], timeout: Duration::from_secs(1) };
     let mut macs = [Mac::NONE; NICS_MAX];
@@ -126,12 +174,7 @@ fn settings(id: u8) -> Settings {
             levels: vec![level],
             fence_delay: Duration::ZERO,
         }],
-        links: vec![LinkSettings {
-            id: LinkId(0),
-            keepalive: KEEPALIVE,
-            warntime: KEEPALIVE * 3,
-            deadtime: KEEPALIVE * 5,
-        }],
+        links: (0..links).map(link_settings).collect(),
         nics: 1,
         vips: 6,
         macs,
@@ -142,5 +185,14 @@ fn settings(id: u8) -> Settings {
         config_digest: 1,
         incarnation: Incarnation(u64::from(id)),
         boot: BootId([id; 16]),
+    }
+}
+
+fn link_settings(id: u8) -> LinkSettings {
+    LinkSettings {
+        id: LinkId(id),
+        keepalive: KEEPALIVE,
+        warntime: KEEPALIVE * 3,
+        deadtime: KEEPALIVE * 5,
     }
 }
