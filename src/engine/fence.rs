@@ -7,10 +7,14 @@
 //!              proof
 //!
 //!   one device:  off command ──► reading ──► off
-//!                    │ fault        │ on: read again until the level's time is over
-//!                    ▼              ▼
-//!                  failed         failed
+//!        ▲           │ fault        │ on: read again until the level's time is over
+//!        │           ▼              ▼
+//!      look        failed         failed
 //! ```
+//!
+//! From the second round on each device is looked at first: one that took the command already and
+//! does not read on is not told again, so that a host whose device cannot tell off is not cut down
+//! again and again while it boots, by which the pair would end its frozen state.
 //!
 //! A command's success is never taken for off: only a reading after the command is. An "already
 //! off" that a BMC treats as an error is no failure, since it is read all the same; an agent whose
@@ -28,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use super::effect::{Effect, Effects};
 use super::event::{Event, FrozenCause};
 use super::input::Order;
-use super::settings::{Level, PeerSettings};
+use super::settings::PeerSettings;
 use crate::types::{DeviceId, FenceFault, Instant, NodeId, OpId, Power};
 
 /// The first rest between two climbs of the ladder.
@@ -78,6 +82,8 @@ pub(super) struct Ladder {
     cause: Option<FrozenCause>,
     /// Why each level failed when it last did: what repeats itself is told once.
     told: Vec<Option<FrozenCause>>,
+    /// The devices that have acknowledged a command of this climb.
+    commanded: Vec<DeviceId>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -120,6 +126,7 @@ struct Try {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Step {
+    Looking { op: OpId },
     Commanding { op: OpId },
     Reading { op: OpId },
     Pausing { until: Instant },
@@ -166,6 +173,7 @@ impl Ladder {
             rounds: 0,
             cause: None,
             told: Vec::new(),
+            commanded: Vec::new(),
         }
     }
 
@@ -199,9 +207,11 @@ impl Ladder {
             Stage::Level { tries, deadline, .. } => {
                 let pauses = tries.iter().filter_map(|t| match t.step {
                     Step::Pausing { until } => Some(until),
-                    Step::Commanding { .. } | Step::Reading { .. } | Step::Off | Step::Failed => {
-                        None
-                    }
+                    Step::Looking { .. }
+                    | Step::Commanding { .. }
+                    | Step::Reading { .. }
+                    | Step::Off
+                    | Step::Failed => None,
                 });
                 Some(pauses.min().map_or(*deadline, |until| until.min(*deadline)))
             }
@@ -223,8 +233,15 @@ impl Ladder {
         let left = deadline.since(ground.now);
         for (place, attempt) in tries.iter_mut().enumerate() {
             match attempt.step {
+                Step::Looking { op: ours } if ours == op => {
+                    attempt.note_look(ground, reading, left);
+                    return Some((attempt.device, true));
+                }
                 Step::Commanding { op: ours } if ours == op => {
                     attempt.note_command(ground, reading, left);
+                    if reading.is_ok() {
+                        self.commanded.push(attempt.device);
+                    }
                     return Some((attempt.device, reading != Ok(Power::Unknown)));
                 }
                 Step::Reading { op: ours } if ours == op => {
@@ -236,7 +253,8 @@ impl Ladder {
                     }
                     return Some((attempt.device, true));
                 }
-                Step::Commanding { .. }
+                Step::Looking { .. }
+                | Step::Commanding { .. }
                 | Step::Reading { .. }
                 | Step::Pausing { .. }
                 | Step::Off
@@ -329,9 +347,13 @@ impl Ladder {
                 level: level_number(index),
             }));
         }
-        let loud = self.rounds == 0;
-        let tries =
-            level.devices.iter().map(|device| Try::begin(ground, *device, level, loud)).collect();
+        let first = self.rounds == 0;
+        let commanded = &self.commanded;
+        let tries = level.devices.iter().map(|device| {
+            let commanded = commanded.contains(device);
+            Try::begin(ground, *device, level.timeout, first, commanded)
+        });
+        let tries = tries.collect();
         let deadline = ground.now + level.timeout + ANSWER_MARGIN;
         self.stage = Stage::Level { index, tries, deadline, last_off: 0, confirming: false };
         Progress::Working
@@ -349,16 +371,63 @@ impl Ladder {
 }
 
 impl Try {
-    fn begin(ground: &mut Ground<'_>, device: DeviceId, level: &Level, loud: bool) -> Self {
-        let op = ground.order(device, Order::Off, level.timeout);
+    fn begin(
+        ground: &mut Ground<'_>,
+        device: DeviceId,
+        timeout: Duration,
+        first: bool,
+        commanded: bool,
+    ) -> Self {
+        let step = if first {
+            Step::Commanding { op: ground.order(device, Order::Off, timeout) }
+        } else {
+            Step::Looking { op: ground.order(device, Order::Read, timeout) }
+        };
         Self {
             device,
-            step: Step::Commanding { op },
-            command: None,
+            step,
+            command: (commanded && !first).then_some(Ok(())),
             reading: None,
             pause: READ_PAUSE_MIN,
-            loud,
+            loud: first,
         }
+    }
+
+    /// Takes in what the device says before it is told anything in this round.
+    fn note_look(
+        &mut self,
+        ground: &mut Ground<'_>,
+        reading: Result<Power, FenceFault>,
+        left: Duration,
+    ) {
+        self.reading = Some(reading);
+        let done = self.command.is_some();
+        self.step = match reading {
+            // No off of it would prove anything.
+            _ if (ground.distrusted)(self.device) => {
+                self.reading = Some(Ok(Power::Off));
+                Step::Failed
+            }
+            Ok(Power::Off) if done => Step::Off,
+            Ok(Power::Unknown) | Err(_) if done => Step::Failed,
+            Err(
+                FenceFault::Unreachable
+                | FenceFault::Credentials
+                | FenceFault::AgentFailed
+                | FenceFault::Cancelled,
+            ) => Step::Failed,
+            Ok(_)
+            | Err(
+                FenceFault::Privilege
+                | FenceFault::Refused
+                | FenceFault::Garbled
+                | FenceFault::Timeout,
+            ) => {
+                self.command = None;
+                self.reading = None;
+                Step::Commanding { op: ground.order(self.device, Order::Off, left) }
+            }
+        };
     }
 
     fn note_command(
@@ -412,12 +481,20 @@ impl Try {
     fn advance(&mut self, ground: &mut Ground<'_>, left: Duration, over: bool) {
         match self.step {
             Step::Off | Step::Failed => {}
-            Step::Commanding { .. } | Step::Reading { .. } | Step::Pausing { .. } if over => {
+            Step::Looking { .. }
+            | Step::Commanding { .. }
+            | Step::Reading { .. }
+            | Step::Pausing { .. }
+                if over =>
+            {
                 self.cancel(ground.out);
                 self.step = Step::Failed;
             }
             Step::Pausing { until } if ground.now >= until => self.read(ground, left),
-            Step::Commanding { .. } | Step::Reading { .. } | Step::Pausing { .. } => {}
+            Step::Looking { .. }
+            | Step::Commanding { .. }
+            | Step::Reading { .. }
+            | Step::Pausing { .. } => {}
         }
     }
 
@@ -427,7 +504,9 @@ impl Try {
 
     fn cancel(&self, out: &mut Effects) {
         match self.step {
-            Step::Commanding { op } | Step::Reading { op } => out.push(Effect::Cancel { op }),
+            Step::Looking { op } | Step::Commanding { op } | Step::Reading { op } => {
+                out.push(Effect::Cancel { op })
+            }
             Step::Pausing { .. } | Step::Off | Step::Failed => {}
         }
     }
@@ -435,12 +514,11 @@ impl Try {
     /// Why this device did not report off.
     fn cause(&self) -> FrozenCause {
         match (self.command, self.reading) {
-            (None, _) | (Some(Ok(())), None) => FrozenCause::Failed(FenceFault::Timeout),
-            (Some(Err(fault)), _) => fault_cause(fault),
+            (Some(Err(fault)), _) | (_, Some(Err(fault))) => fault_cause(fault),
+            (_, None) | (None, Some(Ok(Power::On))) => FrozenCause::Failed(FenceFault::Timeout),
             (Some(Ok(())), Some(Ok(Power::On))) => FrozenCause::StaysOn,
-            (Some(Ok(())), Some(Ok(Power::Off))) => FrozenCause::Contradicted,
-            (Some(Ok(())), Some(Ok(Power::Unknown))) => FrozenCause::Unclear,
-            (Some(Ok(())), Some(Err(fault))) => fault_cause(fault),
+            (_, Some(Ok(Power::Off))) => FrozenCause::Contradicted,
+            (_, Some(Ok(Power::Unknown))) => FrozenCause::Unclear,
         }
     }
 
