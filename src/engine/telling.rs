@@ -194,10 +194,15 @@ impl fmt::Display for Said<'_> {
                 write!(f, ", {} bad", names.nic(nic))?;
             }
         }
+        let mut deaf = false;
         for (link, hears) in (0_u8..).map(LinkId).zip(&said.hears) {
             match hears {
                 Hears::NoLink | Hears::Peer => {}
-                Hears::Nothing => write!(f, ", deaf on {}", names.link(link))?,
+                Hears::Nothing => {
+                    let word = if deaf { ", " } else { ", deaf on " };
+                    write!(f, "{word}{}", names.link(link))?;
+                    deaf = true;
+                }
             }
         }
         write!(f, " ({} to ", Life(said.incarnation))?;
@@ -439,6 +444,8 @@ mod tests {
             "joining term=2 ask=5 grant=6 released purging held, eth1 bad, deaf on lan (3f07 to \
              nobody)"
         );
+        word.hears[0] = Hears::Nothing;
+        assert!(said(&word, &names()).to_string().contains(", deaf on cable, lan ("));
         let at = Instant::from_millis(3);
         let heard = Input::Heard { link: LinkId(0), at, heartbeat: heartbeat() };
         let text = "active term=2 held-term=2 eligible (3f07 to 91c2)";
