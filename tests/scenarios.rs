@@ -89,9 +89,8 @@ fn a_line_that_is_not_understood_is_named_with_what_could_stand_there() {
     assert_eq!(
         complaint,
         "3: \"a loses power\" is not understood; there could stand\n    \
-         NODE loses its power\n    NODE loses its feed\n    DEVICE has power again\n    \
+         NODE loses its power\n    NODE loses its feed\n    NODE panics\n    \
          NODE gets its power back\n  where NODE is one of a, b, c ...\n  \
-         where DEVICE is one of bmc-a, outlet1-a, outlet2-a ...\n  \
          (everything that can: tests/scenarios/VOCABULARY.txt)"
     );
     for (line, suggestion) in [

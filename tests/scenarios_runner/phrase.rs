@@ -112,13 +112,15 @@ pub fn fit(pattern: &str, words: &[String]) -> Option<Values> {
     Some(values)
 }
 
-/// How well words that do not fit `pattern` resemble it: how many of its words they have, and that
-/// against how many it has.
+/// How well words that do not fit `pattern` resemble it: how many of its words they have, and what
+/// stands in its first place; and that against how many words it has.
 pub fn resemblance(pattern: &str, words: &[String]) -> (i32, i32) {
     // A single letter may be an article or a node.
     let is_fixed = |word: &&str| word.len() > 1 && !PLACES.iter().any(|(name, _)| name == word);
     let fixed = pattern.split(' ').filter(is_fixed);
-    let (mut shared, mut all) = (0, 0);
+    let first = pattern.split(' ').next().zip(words.first());
+    let begins_alike = first.is_some_and(|(place, word)| value(place, word).is_some());
+    let (mut shared, mut all) = (i32::from(begins_alike), 0);
     for word in fixed {
         all += 1;
         shared += i32::from(words.iter().any(|own| own == word));

@@ -300,8 +300,8 @@ fn confirm(stage: &mut Stage, values: &Values, force: bool) -> Result<(), String
     if !world.machines[machine].is_awake() {
         return Err("no daemon there could answer".to_owned());
     }
-    // The answer is in the account.
-    drop(world.confirm_off(machine, of, force));
+    // The answer is told in the account.
+    let _answer = world.confirm_off(machine, of, force);
     Ok(())
 }
 
