@@ -48,6 +48,7 @@ pub const CHAPTERS: [Chapter; 7] = [
 
 const PLAN: &[Phrase] = phrases! {
     "with NUMBER nodes" => |s, v| { s.planned()?.plan.nodes = v.number(0); Ok(()) };
+    "with one link" => |s, _| { s.planned()?.plan.links = 1; Ok(()) };
     "with NUMBER links" => |s, v| { s.planned()?.plan.links = v.number(0); Ok(()) };
     "with NUMBER nics" => |s, v| { s.planned()?.plan.nics = v.number(0); Ok(()) };
     "with NUMBER vips" => |s, v| { s.planned()?.plan.vips = v.number(0).into(); Ok(()) };
