@@ -79,7 +79,7 @@ impl Account {
         self.begins = world.now;
         self.lines.clear();
         self.skipped = Skipped::default();
-        self.operations.clear();
+        self.operations.values_mut().for_each(|(number, _)| *number = None);
         self.numbered = 0;
         self.requests.clear();
         self.powered = powered(world);
@@ -202,7 +202,9 @@ impl Account {
             | Effect::Power { op, .. } => {
                 self.numbered += 1;
                 let number = Some(self.numbered);
-                self.operations.insert((step.machine, *op), (number, String::new()));
+                let what =
+                    line.trim_start_matches("does  ").replacen(&format!(" #{}", op.0), "", 1);
+                self.operations.insert((step.machine, *op), (number, what));
                 Some(self.renumber(step.machine, *op, &line))
             }
             Effect::Cancel { op } => Some(self.renumber(step.machine, *op, &line)),
@@ -225,8 +227,7 @@ impl Account {
 
     /// The line with the operation's number here; one that was not listed is explained.
     fn renumber(&mut self, machine: usize, op: OpId, line: &str) -> String {
-        let unknown = || (None, "begun before".to_owned());
-        let (number, what) = self.operations.entry((machine, op)).or_insert_with(unknown);
+        let (number, what) = self.operations.entry((machine, op)).or_default();
         let text = match number {
             Some(number) => format!("#{number}"),
             None => {
