@@ -42,6 +42,24 @@ fn every_scenario_goes_as_it_is_written() {
 }
 
 #[test]
+fn a_transcript_that_is_not_what_happens_is_shown_with_its_first_wrong_line() {
+    let script = "# Row 26.\na settled pair\nsomebody deletes vip0 at a\nrun 10ms\n".to_owned();
+    let transcript = play(&script).unwrap();
+    let path = folder().join("26-wrong.txt");
+    let wrong = transcript.replace("vip vip0 is back", "vip vip0 is here again");
+    assert!(
+        Scenario { path: path.clone(), script: script.clone(), transcript }.check(false).is_ok()
+    );
+    let complaint = Scenario { path, script, transcript: wrong }.check(false).unwrap_err();
+    assert!(complaint.starts_with("tests/scenarios/26-wrong.txt:12: "), "{complaint}");
+    for line in
+        ["\n-               tells vip vip0 is here again", "\n+               tells vip vip0"]
+    {
+        assert!(complaint.contains(line), "{complaint}");
+    }
+}
+
+#[test]
 fn every_row_that_is_built_has_its_scenario() {
     let shown: BTreeSet<u8> =
         scenarios().iter().flat_map(|scenario| scenario.rows().unwrap_or_default()).collect();
