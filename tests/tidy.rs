@@ -225,6 +225,28 @@ fn every_test_that_the_table_of_faults_names_exists() {
 }
 
 #[test]
+fn the_table_of_faults_names_every_scenario() {
+    let table = fs::read_to_string(root().join("docs/FAULTS.md")).unwrap();
+    let folder = fs::read_dir(root().join("tests/scenarios")).unwrap();
+    let names = folder.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    let names = names.filter(|name| name != "VOCABULARY.txt");
+    let known: BTreeSet<String> =
+        names.filter_map(|name| name.strip_suffix(".txt").map(str::to_owned)).collect();
+    let named: BTreeSet<String> = quoted(&table).map(str::to_owned).collect();
+    let mut complaints = Vec::new();
+    for name in known.difference(&named) {
+        complaints.push(format!("docs/FAULTS.md does not name the scenario {name}"));
+    }
+    // A scenario of a row is called by its number.
+    let is_numbered = |name: &str| name.starts_with(|c: char| c.is_ascii_digit());
+    for name in named.difference(&known).filter(|name| is_numbered(name)) {
+        complaints.push(format!("docs/FAULTS.md: there is no scenario {name}"));
+    }
+    assert!(known.len() > 40, "the scenarios are found: {}", known.len());
+    fail_if_any(&complaints);
+}
+
+#[test]
 fn the_manual_names_every_key_and_code() {
     let manual = |name: &str| {
         let text = fs::read_to_string(root().join("docs/man").join(name)).unwrap();

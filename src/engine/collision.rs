@@ -100,10 +100,11 @@ impl Node {
             }
             return;
         }
-        let Role::Active { acquired_at, .. } = self.role.get() else { return };
+        let Role::Active { acquired_at, doubt_until } = self.role.get() else { return };
         if at < *acquired_at + CLAIM_SETTLE {
             return;
         }
+        let doubts = doubt_until.is_some();
         let owner = self.peers.iter().find(|peer| peer.owns(mac));
         let node = owner.map(Peer::node);
         // A peer that is heard settles it by terms. One that is not, and was last known to hold
@@ -114,7 +115,8 @@ impl Node {
         });
         if self.may_tell_claim() {
             out.push(Effect::Report(Event::Collision { vip, mac, node }));
-            if !newer {
+            // Who doubts itself announces nothing; it will once it has stopped doubting.
+            if !newer && !doubts {
                 out.push(Effect::Announce);
             }
         }

@@ -62,15 +62,23 @@ impl Node {
         }
         let rival_gone = core::mem::take(&mut self.holding.claims.rival);
         let Role::Active { doubt_until, .. } = self.role.get() else { return };
-        let all_said = self.peers.iter().all(|peer| peer.said.is_some());
         match doubt_until {
-            Some(_) if all_said => self.end_doubt(out),
+            Some(until) if self.all_said_since_doubt(*until) => self.end_doubt(out),
             Some(_) => {}
             // A cut has healed, or another holder has given way: no client may stay with a stale
             // entry.
             None if life.is_some() || rival_gone => out.push(Effect::Announce),
             None => {}
         }
+    }
+
+    /// Whether every peer was heard after the doubt began that ends at `until`. What had waited in
+    /// the sockets is older: since it was said, another one may have taken over.
+    fn all_said_since_doubt(&self, until: Instant) -> bool {
+        let doubt = self.deadtime_max();
+        self.peers.iter().all(|peer| {
+            peer.said.is_some() && peer.received_at().is_some_and(|at| at + doubt >= until)
+        })
     }
 
     /// A service NIC of this node became good or bad.

@@ -1,6 +1,6 @@
 //! The fault table, rows 17 to 32. Node `a` is machine 0 and active, `b` is machine 1 and standby.
 
-use tandem::engine::{Effects, Input};
+use tandem::engine::{Answer, Effects, Input};
 use tandem::types::{NicId, PeerState, VipId};
 
 use crate::rows::detection;
@@ -119,6 +119,25 @@ fn an_active_that_was_suspended_questions_itself_and_then_announces() {
     assert!(world.story.announced > announced, "after a deadtime of its own silence it goes on");
     assert!(world.machines[0].kernel.contains(0), "the repair is made up for");
     assert_eq!(world.holders(), [0]);
+}
+
+/// Rows 18 and 27. In: the daemon of the active stands still for so long that its sockets hold only
+/// old heartbeats; meanwhile an operator has the standby take over, wrongly.
+/// Out: it announces nothing before it hears a heartbeat from after its stall, and then gives way.
+#[test]
+fn a_suspended_active_believes_no_word_from_before_it_went_on() {
+    let mut world = World::settled(Plan::patient(ms(60_000)));
+    world.pause(0);
+    world.run(ms(20_000));
+    world.excused = true;
+    assert_eq!(world.confirm_off(1, 0, true), Answer::Accepted);
+    world.run(ms(1000));
+    assert_eq!(world.holders(), [0, 1]);
+    let announced = world.story.announced;
+    world.resume(0);
+    assert_eq!(world.story.announced, announced, "{}", world.story());
+    assert!(world.run_until(KEEPALIVE * 2, |w| w.holders() == [1]).is_some());
+    world.expect_told(0, "b claims to be active too term=2: this node gives way");
 }
 
 /// Row 19: clocks that have nothing to do with each other.
