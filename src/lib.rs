@@ -45,6 +45,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod engine;
+pub mod flight;
 pub mod io;
 pub mod sys;
 pub mod types;
