@@ -47,6 +47,7 @@ pub mod daemon;
 pub mod engine;
 pub mod flight;
 pub mod io;
+pub mod sim;
 pub mod sys;
 pub mod types;
 pub mod wire;

@@ -133,6 +133,16 @@ impl Effects {
         Self { list: VecDeque::with_capacity(Self::ROOM) }
     }
 
+    /// An empty buffer without any room yet.
+    pub const fn empty() -> Self {
+        Self { list: VecDeque::new() }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
     /// Adds an effect behind the others.
     pub(super) fn push(&mut self, effect: Effect) {
         assert!(self.list.len() < Self::MAX, "a step made more than Effects::MAX effects");

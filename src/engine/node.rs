@@ -209,6 +209,11 @@ impl Node {
         self.peers.iter().any(|peer| peer.proof.is_some())
     }
 
+    /// This start's incarnation.
+    pub fn incarnation(&self) -> crate::types::Incarnation {
+        self.settings.incarnation
+    }
+
     /// How many answers came for operations that nobody waits for any more.
     pub fn late_answers(&self) -> u64 {
         self.late_answers

@@ -3,15 +3,16 @@
 use tandem::engine::Answer;
 use tandem::types::{Mac, PeerState, Term};
 
-use crate::machine::Mode;
-use crate::world::{KEEPALIVE, Plan, World, ms};
+use tandem::sim::{Mode, Plan, World, ms};
+
+use crate::KEEPALIVE;
 
 /// A pair that an operator has made two of: `b` believes that `a` is off.
 fn two_actives() -> World {
-    let mut world = World::settled(Plan { grace: ms(600_000), ..Plan::default() });
+    let mut world = World::settled(Plan::patient(ms(600_000)));
     world.excused = true;
     world.cut_all(0, 1, true);
-    world.parted.insert((0, 1));
+    world.set_parted(0, 1, true);
     world.set_modes(0, Mode::Dead);
     world.set_modes(1, Mode::Dead);
     world.run(ms(500));
@@ -29,9 +30,9 @@ fn the_lower_term_gives_way_within_a_keepalive() {
     let took = world.run_until(ms(100), |w| w.holders() == [1]);
     assert!(took.is_some_and(|t| t <= KEEPALIVE + ms(1)), "{took:?}:\n{}", world.story());
     // Once it has, the other announces every VIP again: clients may believe the wrong one.
-    let announced = world.announced;
+    let announced = world.story.announced;
     world.run(KEEPALIVE);
-    assert!(world.announced > announced);
+    assert!(world.story.announced > announced);
     world.expect_told(0, "collision: b claims to be active too term=2: this node gives way");
     world.expect_told(1, "collision: a claims to be active too term=1: it must give way");
     world.excused = false;
@@ -42,14 +43,14 @@ fn the_lower_term_gives_way_within_a_keepalive() {
 /// The same the other way round: the higher term is the lower node's.
 #[test]
 fn the_higher_term_stays_whatever_its_number() {
-    let mut world = World::new(Plan { grace: ms(600_000), ..Plan::default() });
+    let mut world = World::new(Plan::patient(ms(600_000)));
     world.excused = true;
     for host in 0..2 {
         world.set_modes(host, Mode::Dead);
     }
     world.machines[0].record.term = Term(9);
     world.cut_all(0, 1, true);
-    world.parted.insert((0, 1));
+    world.set_parted(0, 1, true);
     world.start_daemon(0);
     world.start_daemon(1);
     world.run(ms(1000));
@@ -64,13 +65,13 @@ fn the_higher_term_stays_whatever_its_number() {
 
 #[test]
 fn with_equal_terms_the_higher_number_gives_way() {
-    let mut world = World::new(Plan { grace: ms(600_000), ..Plan::default() });
+    let mut world = World::new(Plan::patient(ms(600_000)));
     world.excused = true;
     for host in 0..2 {
         world.set_modes(host, Mode::Dead);
     }
     world.cut_all(0, 1, true);
-    world.parted.insert((0, 1));
+    world.set_parted(0, 1, true);
     world.start_daemon(0);
     world.start_daemon(1);
     world.run(ms(1000));
@@ -90,7 +91,7 @@ fn with_equal_terms_the_higher_number_gives_way() {
 #[test]
 fn a_newer_holder_that_is_only_seen_on_the_service_networks_makes_the_older_give_way() {
     let mut world = two_actives();
-    world.parted.clear();
+    world.set_parted(0, 1, false);
     world.give(1, tandem::engine::Input::Reach { nic: tandem::types::NicId(0), up: false });
     world.give(1, tandem::engine::Input::Reach { nic: tandem::types::NicId(0), up: true });
     world.run(ms(1000));
@@ -104,7 +105,7 @@ fn a_foreign_claim_is_told_and_answered_and_the_holder_stays() {
     let mut world = World::pair();
     world.run(ms(2000));
     world.forget();
-    let announced = world.announced;
+    let announced = world.story.announced;
     let stranger = Mac([0, 1, 2, 3, 4, 5]);
     for _ in 0..1000 {
         world.claim(0, 1, stranger);
@@ -112,7 +113,7 @@ fn a_foreign_claim_is_told_and_answered_and_the_holder_stays() {
     }
     world.expect_told(0, "collision: 00:01:02:03:04:05 claims vip1, which this node holds");
     assert_eq!(world.told_times(0, "collision"), 1, "told once in ten seconds");
-    assert_eq!(world.announced, announced + 1);
+    assert_eq!(world.story.announced, announced + 1);
     assert!(world.is(0, PeerState::Active));
 }
 
@@ -123,7 +124,7 @@ fn a_claim_from_before_the_takeover_had_settled_does_not_count() {
     world.power_off(0);
     world.run_until(ms(500), |w| w.is(1, PeerState::Active)).unwrap();
     for _ in 0..100 {
-        world.claim(1, 0, World::mac(0, 0));
+        world.claim(1, 0, Plan::mac(0, 0));
         world.run(ms(5));
     }
     world.expect_untold(1, "collision");

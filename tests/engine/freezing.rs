@@ -4,8 +4,9 @@ use tandem::engine::event::FrozenCause;
 use tandem::engine::{Answer, Denial};
 use tandem::types::{DeviceId, FenceFault, PeerState};
 
-use crate::machine::{Mode, Taking};
-use crate::world::{INITDEAD, Plan, World, ms};
+use tandem::sim::{Mode, Plan, Taking, World, ms};
+
+use crate::INITDEAD;
 
 fn is_active(machine: usize) -> impl Fn(&World) -> bool {
     move |world| world.is(machine, PeerState::Active)
@@ -127,19 +128,19 @@ fn a_frozen_pair_tries_again_every_few_seconds_for_ever() {
         assert!((11..=13).contains(&more), "{more} in a minute");
     }
     assert_eq!(world.told_times(1, "frozen: no proof"), 1);
-    assert!(world.events.len() < 60, "{}", world.story());
+    assert!(world.story.events.len() < 60, "{}", world.story());
 }
 
 /// While frozen, the other is seen to serve after all.
 #[test]
 fn frozen_becomes_isolated_when_the_vips_answer_again() {
-    let mut world = World::settled(Plan { grace: ms(2000), ..Plan::default() });
+    let mut world = World::settled(Plan::patient(ms(2000)));
     world.set_modes(0, Mode::Dead);
-    world.parted.insert((0, 1));
+    world.set_parted(0, 1, true);
     world.cut_all(0, 1, true);
     world.run(ms(1000));
     assert!(world.is(1, PeerState::Frozen));
-    world.parted.clear();
+    world.set_parted(0, 1, false);
     assert!(world.run_until(ms(300), |w| w.is(1, PeerState::Isolated)).is_some());
     world.run(ms(10_000));
     assert_eq!(world.holders(), [0]);
@@ -182,7 +183,7 @@ fn confirm_off_is_refused_by_a_holder_and_where_a_proof_is_there() {
 
 #[test]
 fn confirm_off_is_refused_while_the_vips_answer_unless_forced() {
-    let mut world = World::settled(Plan { grace: ms(60_000), ..Plan::default() });
+    let mut world = World::settled(Plan::patient(ms(60_000)));
     world.cut_all(0, 1, true);
     world.run(ms(1000));
     assert!(world.is(1, PeerState::Isolated));
@@ -252,7 +253,7 @@ fn a_confirmed_word_is_void_when_the_peer_is_heard() {
     assert_eq!(world.confirm_off(1, 0, true), Answer::Accepted);
     world.run(ms(50));
     assert_eq!(world.confirm_off(1, 0, true), Answer::Denied(Denial::NotNeeded));
-    world.machines[0].carrier = vec![false, false];
+    world.machines[0].carrier[..2].copy_from_slice(&[false, false]);
     world.machines[0].autostart = true;
     world.power_on(0);
     world.run(ms(410));

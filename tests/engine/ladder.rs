@@ -2,9 +2,11 @@
 
 use tandem::types::{FenceFault, PeerState};
 
-use crate::machine::Mode;
 use crate::rows::detection;
-use crate::world::{LEVEL_TIMEOUT, Plan, World, ms};
+use tandem::sim::plan::MACHINES_MAX;
+use tandem::sim::{Mode, Plan, World, ms};
+
+use crate::LEVEL_TIMEOUT;
 
 fn is_active(machine: usize) -> impl Fn(&World) -> bool {
     move |world| world.is(machine, PeerState::Active)
@@ -108,7 +110,7 @@ fn at_a_cold_start_of_a_cut_pair_one_is_fenced_and_one_serves() {
 /// Both come back with their BMCs: a fence that has begun is called off when the peer is heard.
 #[test]
 fn a_fence_that_waits_is_called_off_when_the_peer_is_heard() {
-    let mut world = World::new(Plan { fence_delays: vec![ms(100), ms(100)], ..Plan::default() });
+    let mut world = World::new(Plan { fence_delays: [ms(100); MACHINES_MAX], ..Plan::default() });
     world.cut_all(0, 1, true);
     world.start_daemon(0);
     world.start_daemon(1);

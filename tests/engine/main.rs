@@ -1,6 +1,6 @@
 //! The engine in a small world of its own: virtual time, no threads, every fault on demand.
 //!
-//! `world` and its parts simulate; the other modules tell what must happen in it.
+//! The world is `tandem::sim`; the modules tell what must happen in it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,14 +18,19 @@
 mod collisions;
 mod freezing;
 mod ladder;
-mod machine;
-mod random;
 mod recognition;
 mod rows;
 mod rows_rest;
-mod shell;
 mod strays;
 mod transitions;
 mod words;
-mod world;
 mod written;
+
+use std::time::Duration;
+
+use tandem::sim::Timing;
+
+const KEEPALIVE: Duration = Timing::QUICK.keepalive;
+const DEADTIME: Duration = Timing::QUICK.deadtime;
+const INITDEAD: Duration = Timing::QUICK.initdead;
+const LEVEL_TIMEOUT: Duration = Timing::QUICK.level_timeout;

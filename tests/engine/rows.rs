@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tandem::types::PeerState;
 
-use crate::machine::Mode;
-use crate::world::{DEADTIME, INITDEAD, KEEPALIVE, LEVEL_TIMEOUT, Plan, World, ms};
+use tandem::sim::{Mode, Plan, World, ms};
+
+use crate::{DEADTIME, INITDEAD, KEEPALIVE, LEVEL_TIMEOUT};
 
 /// Off and read back, at a device that takes 2 ms for each.
 const FENCE: Duration = ms(5);
@@ -121,7 +122,7 @@ fn an_unheard_active_that_answers_is_left_for_the_grace_and_then_fenced() {
 /// Row 4: the VIPs fall silent before the grace is over.
 #[test]
 fn an_isolated_node_fences_at_once_when_the_vips_fall_silent() {
-    let mut world = World::settled(Plan { grace: ms(60_000), ..Plan::default() });
+    let mut world = World::settled(Plan::patient(ms(60_000)));
     world.cut_all(0, 1, true);
     world.run(ms(3000));
     assert!(world.is(1, PeerState::Isolated));
@@ -140,12 +141,12 @@ fn a_cut_that_heals_within_the_grace_ends_where_it_began_and_is_announced() {
     world.cut_all(0, 1, true);
     world.run(ms(300));
     world.forget();
-    let announced = world.announced;
+    let announced = world.story.announced;
     world.cut_all(0, 1, false);
     world.run(KEEPALIVE * 2);
     assert!(world.is(1, PeerState::Standby));
     assert!(world.is(0, PeerState::Active));
-    assert!(world.announced > announced, "the holder announces every VIP again");
+    assert!(world.story.announced > announced, "the holder announces every VIP again");
     world.expect_told(1, "a heard again, the same daemon");
     world.run(ms(3000));
     assert_eq!(world.cuts_of(0) + world.cuts_of(1), 0);
@@ -175,7 +176,7 @@ fn a_killed_daemon_that_returns_adopts_what_it_held() {
 /// Row 5: nobody is heard either.
 #[test]
 fn adoption_needs_nobody_to_be_heard() {
-    let mut world = World::settled(Plan { grace: ms(60_000), ..Plan::default() });
+    let mut world = World::settled(Plan::patient(ms(60_000)));
     world.cut_all(0, 1, true);
     world.crash(0);
     world.run(ms(100));
@@ -220,8 +221,8 @@ fn a_daemon_that_is_gone_for_good_is_fenced_after_the_grace() {
             world.crash(0)
         }
         let took = world.run_until(ms(2000), is_active(1));
-        let bound = detection() + world.plan.grace + FENCE + TAKEOVER;
-        assert!(took.is_some_and(|t| t >= world.plan.grace && t <= bound), "{took:?}");
+        let bound = detection() + world.plan.timing.grace + FENCE + TAKEOVER;
+        assert!(took.is_some_and(|t| t >= world.plan.timing.grace && t <= bound), "{took:?}");
         world.expect_told(1, "a has been unheard for isolated-grace");
     }
 }

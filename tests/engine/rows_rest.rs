@@ -3,9 +3,10 @@
 use tandem::engine::{Effects, Input};
 use tandem::types::{NicId, PeerState, VipId};
 
-use crate::machine::{Disk, Mode, Taking};
 use crate::rows::detection;
-use crate::world::{DEADTIME, INITDEAD, KEEPALIVE, Plan, World, ms};
+use tandem::sim::{Disk, Mode, Plan, Taking, World, ms};
+
+use crate::{DEADTIME, INITDEAD, KEEPALIVE};
 
 fn is_active(machine: usize) -> impl Fn(&World) -> bool {
     move |world| world.is(machine, PeerState::Active)
@@ -100,23 +101,23 @@ fn a_stall_does_not_make_a_good_device_a_liar() {
 /// Rows 18 and 27.
 #[test]
 fn an_active_that_was_suspended_questions_itself_and_then_announces() {
-    let mut world = World::settled(Plan { grace: ms(60_000), ..Plan::default() });
+    let mut world = World::settled(Plan::patient(ms(60_000)));
     world.pause(0);
     world.run(ms(3000));
-    let announced = world.announced;
+    let announced = world.story.announced;
     world.cut_all(0, 1, true);
     // What was under way or queued of the peer is heard; nothing of it is an answer to this life.
     world.machines[0].daemon.as_mut().unwrap().inbox.clear();
     world.resume(0);
-    assert_eq!(world.announced, announced, "nothing is touched at once");
-    world.machines[0].kernel.remove(&0);
+    assert_eq!(world.story.announced, announced, "nothing is touched at once");
+    world.machines[0].kernel.remove(0);
     world.give(0, Input::VipGone { vip: VipId(0) });
-    assert!(!world.machines[0].kernel.contains(&0), "not even a repair");
+    assert!(!world.machines[0].kernel.contains(0), "not even a repair");
     world.run(ms(50));
-    assert_eq!(world.announced, announced);
+    assert_eq!(world.story.announced, announced);
     world.run(ms(20));
-    assert!(world.announced > announced, "after a deadtime of its own silence it goes on");
-    assert!(world.machines[0].kernel.contains(&0), "the repair is made up for");
+    assert!(world.story.announced > announced, "after a deadtime of its own silence it goes on");
+    assert!(world.machines[0].kernel.contains(0), "the repair is made up for");
     assert_eq!(world.holders(), [0]);
 }
 
@@ -207,7 +208,8 @@ fn without_a_mark_a_restarted_daemon_purges_and_asks() {
 /// Row 22.
 #[test]
 fn configurations_that_differ_are_degraded_on_both() {
-    let world = World::settled(Plan { config_digests: vec![7, 8], ..Plan::default() });
+    let world =
+        World::settled(Plan { config_digests: [7, 8, 8, 8, 8, 8, 8, 8], ..Plan::default() });
     world.expect_told(0, "degraded: the configuration of b differs from ours");
     world.expect_told(1, "degraded: the configuration of a differs from ours");
 }
@@ -225,10 +227,10 @@ fn a_direct_cable_that_dies_with_the_active_is_as_its_power_loss() {
 fn a_vip_that_somebody_removes_is_put_back_at_once() {
     let mut world = World::pair();
     world.forget();
-    world.machines[0].kernel.remove(&1);
+    world.machines[0].kernel.remove(1);
     world.give(0, Input::VipGone { vip: VipId(1) });
     world.run(ms(1));
-    assert!(world.machines[0].kernel.contains(&1));
+    assert!(world.machines[0].kernel.contains(1));
     world.expect_told(0, "vip vip1 was removed by somebody else");
     world.expect_told(0, "vip vip1 is back");
     world.give(1, Input::VipGone { vip: VipId(1) });
@@ -262,7 +264,7 @@ fn a_device_that_reads_off_while_its_host_speaks_is_no_proof() {
     world.expect_told(1, "degraded: fence device device0");
     world.forget();
     world.cut_all(0, 1, true);
-    world.parted.insert((0, 1));
+    world.set_parted(0, 1, true);
     world.run(ms(3000));
     assert_eq!(world.holders(), [0], "{}", world.story());
     assert!(world.is(1, PeerState::Frozen));
@@ -356,7 +358,7 @@ fn a_standby_whose_carriers_have_just_returned_gives_the_network_its_time() {
     }
     world.cut_all(0, 1, true);
     world.run(ms(1000));
-    world.machines[1].deaf = vec![true, true];
+    world.machines[1].deaf[..2].copy_from_slice(&[true, true]);
     world.forget();
     for nic in [0, 1] {
         world.set_carrier(1, nic, true);
@@ -364,7 +366,7 @@ fn a_standby_whose_carriers_have_just_returned_gives_the_network_its_time() {
     world.run(INITDEAD - ms(10));
     assert!(world.is(1, PeerState::Standby), "{}", world.story());
     assert_eq!(world.cuts_of(0), 0, "{}", world.story());
-    world.machines[1].deaf = vec![false, false];
+    world.machines[1].deaf[..2].copy_from_slice(&[false, false]);
     world.run(ms(100));
     assert!(world.is(0, PeerState::Active));
     assert!(world.is(1, PeerState::Isolated), "{}", world.story());

@@ -4,7 +4,7 @@ use tandem::engine::Input;
 use tandem::types::{PeerState, VipId};
 
 use crate::rows::detection;
-use crate::world::{Plan, World, ms};
+use tandem::sim::{Plan, World, ms};
 
 /// Somebody adds the VIP, and the kernel tells.
 fn stray(world: &mut World, machine: usize, vip: u16) {

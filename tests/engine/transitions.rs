@@ -4,8 +4,7 @@ use tandem::engine::role::is_allowed;
 use tandem::engine::{Event, Input};
 use tandem::types::{Heartbeat, Incarnation, LinkId, PeerState, Session, Term};
 
-use crate::machine::Mode;
-use crate::world::{Happening, Plan, World, ms};
+use tandem::sim::{Happening, Mode, Plan, World, ms};
 
 const STATES: [PeerState; 9] = [
     PeerState::Joining,
@@ -63,7 +62,7 @@ fn nothing_leads_to_holding_but_acquiring_and_nothing_back_but_releasing() {
 
 /// Every change that a node has told in a world full of faults is in the drawing.
 pub fn check_told(world: &World) {
-    for (_, machine, event) in &world.events {
+    for (_, machine, event) in &world.story.events {
         if let Event::Role { from, to, .. } = event {
             assert!(is_allowed(*from, *to), "node {machine}: {from:?} -> {to:?}");
         }
@@ -84,18 +83,18 @@ impl Listener {
     /// by a later one, and `a` cannot be fenced.
     fn new() -> Self {
         let mut world = World::new(Plan { links: 1, ..Plan::default() });
-        world.machines[1].carrier = vec![false, false];
-        world.keep_sent = true;
+        world.machines[1].carrier[..2].copy_from_slice(&[false, false]);
+        world.story.keep_sent = true;
         world.start_daemon(0);
         world.start_daemon(1);
         world.run(ms(400));
         assert!(world.is(0, PeerState::Active));
         world.set_modes(0, Mode::Dead);
-        let from_a = |h: &&Heartbeat| h.from == World::node_id(0);
-        let mut word = world.sent.iter().rev().find(from_a).copied().unwrap();
+        let from_a = |h: &&Heartbeat| h.from == Plan::node_id(0);
+        let mut word = world.story.sent.iter().rev().find(from_a).copied().unwrap();
         world.machines[0].autostart = false;
         world.power_off(0);
-        world.queue.retain(|_, happening| !matches!(happening, Happening::Deliver { .. }));
+        world.queue.retain(|happening| !matches!(happening, Happening::Deliver { .. }));
         word.seq.0 += 1;
         word.state = PeerState::Standby;
         word.flags.released = true;
@@ -172,7 +171,7 @@ fn a_grant_is_a_proof_only_for_the_term_that_was_asked_for() {
         world.forget();
         world.give(1, Input::Heard { link: LinkId(0), at, heartbeat: word });
         world.run(ms(5));
-        let asked = world.sent.iter().rev().find(|h| h.ask != Term::NONE);
+        let asked = world.story.sent.iter().rev().find(|h| h.ask != Term::NONE);
         let ask = asked.expect("it asks").ask;
         word.seq.0 += 1;
         word.grant = Term(ask.0.checked_add_signed(offset).unwrap());

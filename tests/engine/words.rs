@@ -6,8 +6,9 @@ use tandem::engine::Input;
 use tandem::engine::event::Refusal;
 use tandem::types::{Heartbeat, LinkId, NicId, PeerState, Term};
 
-use crate::machine::{Disk, Mode, Taking};
-use crate::world::{Happening, KEEPALIVE, Noise, Plan, World, ms};
+use tandem::sim::{Disk, Happening, Mode, Noise, Plan, Taking, World, ms};
+
+use crate::KEEPALIVE;
 
 fn is_active(machine: usize) -> impl Fn(&World) -> bool {
     move |world| world.is(machine, PeerState::Active)
@@ -118,7 +119,7 @@ fn the_answer_to_an_introduction_is_no_word_of_release() {
         for link in 0..2 {
             world.set_cut(link, 0, 1, true);
         }
-        world.queue.retain(|_, happening| !matches!(happening, Happening::Deliver { to: 1, .. }));
+        world.queue.retain(|happening| !matches!(happening, Happening::Deliver { to: 1, .. }));
         world.run(ms(2000));
         assert_eq!(world.holders(), [1], "{}", world.story());
     }
@@ -135,9 +136,9 @@ fn a_release_of_an_older_term_is_no_proof() {
     world.run(ms(500));
     assert!(world.is(1, PeerState::Active) && world.is(0, PeerState::Standby));
     // A rival's old word, as `a` would have said it had it released term 1 in this life.
-    world.keep_sent = true;
+    world.story.keep_sent = true;
     world.run(ms(20));
-    let last = world.sent.iter().rev().find(|h| h.from == World::node_id(0)).copied().unwrap();
+    let last = world.story.sent.iter().rev().find(|h| h.from == Plan::node_id(0)).copied().unwrap();
     let mut word = last;
     word.flags.released = true;
     word.held_term = Term(1);
@@ -190,15 +191,15 @@ fn grants_that_cross_make_one_active() {
 #[test]
 fn an_ask_for_a_term_that_another_was_granted_is_answered_with_a_higher_term() {
     let mut world = World::new(Plan { nodes: 3, ..Plan::default() });
-    world.keep_sent = true;
+    world.story.keep_sent = true;
     for machine in 0..3 {
-        world.machines[machine].carrier = vec![false, false];
+        world.machines[machine].carrier[..2].copy_from_slice(&[false, false]);
         world.start_daemon(machine);
     }
     world.run(ms(400));
     let to_c = |world: &World, from: usize| {
-        let said = |h: &&Heartbeat| h.from == World::node_id(from) && h.to == World::node_id(2);
-        let mut last = world.sent.iter().rev().find(said).copied().unwrap();
+        let said = |h: &&Heartbeat| h.from == Plan::node_id(from) && h.to == Plan::node_id(2);
+        let mut last = world.story.sent.iter().rev().find(said).copied().unwrap();
         last.seq.0 += 1;
         last.ask = Term(5);
         last.term = Term(5);
@@ -210,8 +211,8 @@ fn an_ask_for_a_term_that_another_was_granted_is_answered_with_a_higher_term() {
     }
     world.expect_told(2, "granted: b may take over term=5");
     world.expect_untold(2, "granted: a");
-    let to_a = |h: &&Heartbeat| h.from == World::node_id(2) && h.to == World::node_id(0);
-    let answer = world.sent.iter().rev().find(to_a).unwrap();
+    let to_a = |h: &&Heartbeat| h.from == Plan::node_id(2) && h.to == Plan::node_id(0);
+    let answer = world.story.sent.iter().rev().find(to_a).unwrap();
     assert_eq!((answer.grant, answer.term), (Term::NONE, Term(6)));
 }
 
@@ -221,7 +222,7 @@ fn a_cut_in_the_middle_of_a_grant_never_makes_two() {
     for cut_at_us in (0..8000).step_by(100) {
         for direction in 0..3 {
             let mut world = World::new(Plan::default());
-            world.parted.insert((0, 1));
+            world.set_parted(0, 1, true);
             world.start_daemon(0);
             world.start_daemon(1);
             world.run(Duration::from_micros(cut_at_us));
@@ -256,7 +257,7 @@ fn a_grant_does_not_outlive_a_suspension() {
 fn doubled_reordered_and_lost_heartbeats_move_nothing() {
     let mut world = World::settled(Plan { links: 3, ..Plan::default() });
     world.forget();
-    world.noise = Noise { loss: 10, double: 30, late: 5 };
+    world.network.noise = Noise { loss: 10, double: 30, late: 5 };
     world.run(ms(10_000));
     world.expect_untold(0, "role ");
     world.expect_untold(1, "role ");
@@ -268,14 +269,14 @@ fn doubled_reordered_and_lost_heartbeats_move_nothing() {
 #[test]
 fn a_late_heartbeat_is_not_told_as_the_peers_role() {
     let mut world = World::new(Plan::default());
-    world.keep_sent = true;
+    world.story.keep_sent = true;
     world.set_cut(1, 0, 1, true);
     world.start_daemon(0);
     world.start_daemon(1);
     world.run(ms(3));
     // One that did not come on the second link until now.
-    let from_a = |h: &&Heartbeat| h.from == World::node_id(0) && h.link == LinkId(1);
-    let early = world.sent.iter().rev().find(from_a).copied().unwrap();
+    let from_a = |h: &&Heartbeat| h.from == Plan::node_id(0) && h.link == LinkId(1);
+    let early = world.story.sent.iter().rev().find(from_a).copied().unwrap();
     assert!(!early.state.may_hold());
     world.run(ms(40));
     assert!(world.is(0, PeerState::Active));
@@ -289,14 +290,14 @@ fn a_late_heartbeat_is_not_told_as_the_peers_role() {
 #[test]
 fn heartbeats_of_strangers_for_others_and_of_other_links_are_refused() {
     let mut world = World::pair();
-    world.keep_sent = true;
+    world.story.keep_sent = true;
     world.run(ms(20));
-    let good = world.sent.iter().rev().find(|h| h.from == World::node_id(0)).copied().unwrap();
+    let good = world.story.sent.iter().rev().find(|h| h.from == Plan::node_id(0)).copied().unwrap();
     world.forget();
     let mut stranger = good;
     stranger.from = tandem::types::NodeId::new(7).unwrap();
     let mut for_others = good;
-    for_others.to = World::node_id(0);
+    for_others.to = Plan::node_id(0);
     for _ in 0..500 {
         hear(&mut world, 1, stranger);
         hear(&mut world, 1, for_others);
@@ -309,7 +310,7 @@ fn heartbeats_of_strangers_for_others_and_of_other_links_are_refused() {
         assert_eq!(world.node(1).refused(reason), 500, "{reason:?}");
     }
     assert!(world.node(1).refused(Refusal::Replayed) >= 499);
-    assert!(world.events.len() <= 8, "told at most once a second:\n{}", world.story());
+    assert!(world.story.events.len() <= 8, "told at most once a second:\n{}", world.story());
     assert!(world.is(1, PeerState::Standby));
 }
 
@@ -317,11 +318,11 @@ fn heartbeats_of_strangers_for_others_and_of_other_links_are_refused() {
 #[test]
 fn recorded_heartbeats_of_an_earlier_life_prove_nothing() {
     let mut world = World::pair();
-    world.keep_sent = true;
+    world.story.keep_sent = true;
     world.run(ms(30));
     let old: Vec<Heartbeat> =
-        world.sent.iter().filter(|h| h.from == World::node_id(0)).copied().collect();
-    world.keep_sent = false;
+        world.story.sent.iter().filter(|h| h.from == Plan::node_id(0)).copied().collect();
+    world.story.keep_sent = false;
     world.crash(0);
     world.start_daemon(0);
     world.run(ms(100));
@@ -354,8 +355,8 @@ fn a_standby_that_restarts_between_two_heartbeats_is_a_new_one() {
 #[test]
 fn carrier_that_comes_and_goes_at_a_cold_start_ends_with_one_active() {
     let mut world = World::new(Plan::default());
-    world.machines[0].carrier = vec![false, false];
-    world.machines[1].carrier = vec![false, true];
+    world.machines[0].carrier[..2].copy_from_slice(&[false, false]);
+    world.machines[1].carrier[..2].copy_from_slice(&[false, true]);
     world.start_daemon(0);
     world.start_daemon(1);
     world.run(ms(500));
@@ -373,10 +374,10 @@ fn carrier_that_comes_and_goes_at_a_cold_start_ends_with_one_active() {
 #[test]
 fn a_term_that_nobody_can_have_reached_is_refused() {
     let mut world = World::pair();
-    world.keep_sent = true;
+    world.story.keep_sent = true;
     world.run(ms(50));
     let before = world.node(1).snapshot().term;
-    let last = world.sent.iter().rev().find(|h| h.from == World::node_id(0)).copied().unwrap();
+    let last = world.story.sent.iter().rev().find(|h| h.from == Plan::node_id(0)).copied().unwrap();
     for field in 0..4 {
         let mut word = last;
         word.seq.0 += 100;

@@ -1,0 +1,269 @@
+//! What carries an engine's effects out: each daemon's shell, and the networks around it.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use super::World;
+use super::device::Mode;
+use super::machine::{Disk, Taking};
+use super::plan::{Plan, ms};
+use super::queue::{Happening, Work};
+use crate::engine::settings::Record;
+use crate::engine::{Effect, Effects, Input, Order, Outcome, Why};
+use crate::types::{FenceFault, Heartbeat, OpId, VipId};
+
+/// More effects in one step than this are not bounded by what there is to do.
+const EFFECTS_BOUND: usize = 64;
+/// What a paused daemon's sockets hold; the kernel drops the rest.
+const INBOX_MAX: usize = 600;
+const VIP_TIME: Duration = Duration::from_micros(100);
+const RELEASE_TIME: Duration = Duration::from_micros(300);
+const PROBE_TIME: Duration = Duration::from_micros(100);
+const DISK_TIME: Duration = ms(3);
+/// How late a heartbeat can be that is late, in deadtimes.
+const LATENESS_MAX: u64 = 3;
+
+impl World {
+    /// Gives an input to a machine's daemon, or to its queue while it is paused.
+    pub fn give(&mut self, machine: usize, input: Input) {
+        let local = self.local(machine);
+        let Some(daemon) = self.machines[machine].daemon.as_mut() else { return };
+        if daemon.paused {
+            if daemon.inbox.len() < INBOX_MAX || !matches!(input, Input::Heard { .. }) {
+                daemon.inbox.push_back(input);
+                daemon.inbox_since.get_or_insert(local);
+            }
+            return;
+        }
+        let mut effects = core::mem::take(&mut self.effects.0);
+        let mut answers = VecDeque::new();
+        self.step(machine, input, &mut effects, &mut answers);
+        while let Some(answer) = answers.pop_front() {
+            self.step(machine, answer, &mut effects, &mut answers);
+        }
+        self.effects.0 = effects;
+    }
+
+    /// One input, and all its effects. What must be answered at once is added to `answers`.
+    fn step(
+        &mut self,
+        machine: usize,
+        input: Input,
+        effects: &mut Effects,
+        answers: &mut VecDeque<Input>,
+    ) {
+        let local = self.local(machine);
+        self.note_input(machine, &input);
+        let Some(daemon) = self.machines[machine].daemon.as_mut() else { return };
+        daemon.node.step(local, input, effects);
+        daemon.tick_at = daemon.node.next_deadline();
+        self.steps += 1;
+        self.expect(effects.len() <= EFFECTS_BOUND, "a step has more effects than it can need");
+        while let Some(effect) = effects.take_next() {
+            self.carry_out(machine, effect, answers);
+        }
+        self.check();
+    }
+
+    fn carry_out(&mut self, machine: usize, effect: Effect, answers: &mut VecDeque<Input>) {
+        match effect {
+            Effect::Send(heartbeat) => self.send(machine, heartbeat),
+            Effect::Probe => {
+                let asked = !self.machines[machine].mute;
+                if asked {
+                    self.probe(machine);
+                }
+                answers.push_front(Input::Probed { asked });
+            }
+            Effect::Acquire { op, term } => {
+                self.check_acquire(machine, term);
+                self.acquire(machine, op);
+            }
+            Effect::Release { op } => self.release(machine, op, answers),
+            Effect::Announce => {
+                self.story.announced += 1;
+                for vip in self.machines[machine].kernel.iter() {
+                    self.announce(machine, vip);
+                }
+            }
+            Effect::Restore { op, vip } => {
+                self.begin(machine, op, VIP_TIME, Work::Restored(vip.0));
+            }
+            Effect::Mark { op, mark } => {
+                self.note_op(machine, op);
+                let entry = &mut self.machines[machine];
+                let outcome = if entry.mark_fails {
+                    Outcome::Refused(Why::new("no space left on device"))
+                } else {
+                    entry.mark = Some(mark);
+                    Outcome::Confirmed
+                };
+                answers.push_front(Input::Done { op, outcome });
+            }
+            Effect::Store { op, record } => self.store(machine, op, record),
+            Effect::Power { op, device, order, timeout } => {
+                self.order_device(machine, op, device.index(), order, timeout);
+            }
+            Effect::Cancel { op } => {
+                let daemon = self.machines[machine].daemon.as_mut().expect("it has just stepped");
+                if daemon.finish(op) {
+                    let reading = Err(FenceFault::Cancelled);
+                    answers.push_back(Input::Reading { op, reading });
+                }
+            }
+            Effect::Answer { request, answer } => self.note_answer(request, answer),
+            Effect::Report(event) => {
+                self.check_event(machine, &event);
+                if self.story.kept {
+                    self.story.events.push((self.now, machine, event));
+                }
+            }
+            Effect::Exit => {
+                self.expect(self.machines[machine].kernel.is_empty(), "it ends while it holds");
+                let entry = &mut self.machines[machine];
+                entry.daemon = None;
+                entry.exited = true;
+            }
+        }
+    }
+
+    /// Every operation has a number of its own.
+    fn note_op(&mut self, machine: usize, op: OpId) {
+        let daemon = self.machines[machine].daemon.as_mut().expect("it has just stepped");
+        let is_new = op > daemon.last_op;
+        daemon.last_op = op;
+        self.expect(is_new, "an operation number was used twice");
+    }
+
+    fn pend(&mut self, machine: usize, op: OpId) {
+        self.note_op(machine, op);
+        let daemon = self.machines[machine].daemon.as_mut().expect("it has just stepped");
+        daemon.pending.push(op);
+    }
+
+    fn begin(&mut self, machine: usize, op: OpId, after: Duration, work: Work) {
+        self.pend(machine, op);
+        self.go_on(machine, op, after, work);
+    }
+
+    pub(super) fn go_on(&mut self, machine: usize, op: OpId, after: Duration, work: Work) {
+        let uid = self.machines[machine].daemon.as_ref().expect("it has just stepped").uid;
+        self.schedule(after, Happening::Shell { machine, uid, op, work });
+    }
+
+    fn send(&mut self, machine: usize, heartbeat: Heartbeat) {
+        self.check_word(machine, &heartbeat);
+        if self.story.keep_sent {
+            self.story.sent.push(heartbeat);
+        }
+        self.story.record(&heartbeat);
+        let to = usize::from(heartbeat.to.get()) - 1;
+        let noise = self.network.noise;
+        let lost = self.network.is_cut(heartbeat.link.index(), machine, to);
+        if lost || self.random.percent(noise.loss) {
+            return;
+        }
+        let copies = if self.random.percent(noise.double) { 2 } else { 1 };
+        for _ in 0..copies {
+            let late = self.random.percent(noise.late);
+            let more = if late { self.lateness() } else { Duration::ZERO };
+            self.schedule(self.link_delay + more, Happening::Deliver { to, heartbeat });
+        }
+    }
+
+    fn lateness(&mut self) -> Duration {
+        let micros = self.plan.timing.deadtime.as_micros() as u64;
+        Duration::from_micros(self.random.below(LATENESS_MAX * micros))
+    }
+
+    fn probe(&mut self, machine: usize) {
+        for other in (0..self.machines.len()).filter(|other| *other != machine) {
+            for vip in self.machines[other].kernel.iter() {
+                let nic = self.plan.nic_of(vip);
+                if self.joins(machine, other, nic) {
+                    let (vip, mac) = (VipId(vip), Plan::mac(other, nic));
+                    self.schedule(PROBE_TIME, Happening::Claim { to: machine, vip, mac });
+                }
+            }
+        }
+    }
+
+    /// Tells all others on the VIP's network who has it.
+    pub(super) fn announce(&mut self, machine: usize, vip: u16) {
+        let nic = self.plan.nic_of(vip);
+        for other in (0..self.machines.len()).filter(|other| *other != machine) {
+            if self.joins(machine, other, nic) {
+                let (vip, mac) = (VipId(vip), Plan::mac(machine, nic));
+                self.schedule(PROBE_TIME, Happening::Claim { to: other, vip, mac });
+            }
+        }
+    }
+
+    fn acquire(&mut self, machine: usize, op: OpId) {
+        self.pend(machine, op);
+        let daemon = self.machines[machine].daemon.as_mut().expect("it has just stepped");
+        daemon.acquiring = Some(op);
+        let taking = self.machines[machine].taking;
+        let count = match taking {
+            Taking::Works => self.plan.vips,
+            Taking::FailsHalfWay | Taking::Hangs => self.plan.vips.div_ceil(2),
+        };
+        for vip in 0..count {
+            self.go_on(machine, op, VIP_TIME * u32::from(vip + 1), Work::AddVip(vip));
+        }
+        let after = VIP_TIME * u32::from(count + 1);
+        match taking {
+            Taking::Works => self.go_on(machine, op, after, Work::Acquired),
+            Taking::FailsHalfWay => self.go_on(machine, op, after, Work::AcquireRefused),
+            Taking::Hangs => {}
+        }
+    }
+
+    fn release(&mut self, machine: usize, op: OpId, answers: &mut VecDeque<Input>) {
+        let daemon = self.machines[machine].daemon.as_mut().expect("it has just stepped");
+        if let Some(acquire) = daemon.acquiring.take()
+            && daemon.finish(acquire)
+        {
+            let outcome = Outcome::Unknown(Why::new("overtaken by the release"));
+            answers.push_back(Input::Done { op: acquire, outcome });
+        }
+        let fails = self.machines[machine].release_fails;
+        let work = if fails { Work::ReleaseRefused } else { Work::Released };
+        self.begin(machine, op, RELEASE_TIME, work);
+    }
+
+    fn store(&mut self, machine: usize, op: OpId, record: Record) {
+        match self.machines[machine].disk {
+            Disk::Works => self.begin(machine, op, DISK_TIME, Work::Stored(record)),
+            Disk::Fails => self.begin(machine, op, DISK_TIME, Work::StoreRefused),
+            Disk::Hangs => self.pend(machine, op),
+        }
+    }
+
+    fn order_device(
+        &mut self,
+        machine: usize,
+        op: OpId,
+        device: usize,
+        order: Order,
+        timeout: Duration,
+    ) {
+        let limit = self.plan.timing.level_timeout + ms(250);
+        self.expect(timeout <= limit, "a device is given more time than its level has");
+        self.check_order(machine, device, order);
+        let entry = &mut self.devices[device];
+        entry.orders += 1;
+        let (mode, delay) = (entry.mode, entry.delay);
+        if mode == Mode::Hangs || delay > timeout {
+            if mode != Mode::Hangs && order == Order::Off {
+                self.schedule(delay, Happening::Cut { device });
+            }
+            self.begin(machine, op, timeout, Work::TimedOut);
+        } else if order == Order::Off {
+            self.schedule(delay / 2, Happening::Cut { device });
+            self.begin(machine, op, delay, Work::Commanded(device));
+        } else {
+            self.begin(machine, op, delay, Work::Read(device));
+        }
+    }
+}

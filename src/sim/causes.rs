@@ -1,0 +1,171 @@
+//! The faults that can be caused, and what people do.
+
+use core::time::Duration;
+
+use super::World;
+use super::device::Mode;
+use super::plan::{Plan, ms};
+use super::queue::Happening;
+use crate::engine::{Answer, Input, RequestId};
+use crate::types::{Instant, Mac, NicId, VipId};
+
+impl World {
+    /// The host alone loses its power.
+    pub fn power_off(&mut self, machine: usize) {
+        self.note_fault(|| format!("{} has no power any more", name(machine)));
+        let entry = &mut self.machines[machine];
+        entry.powered = false;
+        entry.daemon = None;
+        entry.kernel.clear();
+        entry.mark = None;
+        self.disturb(machine);
+        self.check();
+    }
+
+    /// The feed is lost: the host, and the fence devices that share its power.
+    pub fn lose_feed(&mut self, machine: usize) {
+        self.power_off(machine);
+        for device in self.devices.iter_mut().filter(|d| d.host == machine) {
+            device.has_power = !device.shares_power;
+        }
+    }
+
+    /// Power returns, to devices and host; the daemon starts after the boot.
+    pub fn power_on(&mut self, machine: usize) {
+        for device in self.devices.iter_mut().filter(|d| d.host == machine) {
+            device.has_power = true;
+            device.outlet_on = true;
+        }
+        let lead = self.random.below(1_000_000_000_000);
+        let entry = &mut self.machines[machine];
+        if entry.powered {
+            return;
+        }
+        entry.powered = true;
+        entry.boots += 1;
+        entry.clock_lead = lead;
+        let (boots, autostart) = (entry.boots, entry.autostart);
+        self.note_fault(|| format!("{} has power again", name(machine)));
+        self.disturb(machine);
+        if autostart {
+            self.schedule(self.plan.timing.boot, Happening::Boot { machine, boots });
+        }
+    }
+
+    /// SIGKILL: the kernel keeps everything, the mark stays.
+    pub fn crash(&mut self, machine: usize) {
+        self.note_fault(|| format!("the daemon of {} is killed", name(machine)));
+        self.machines[machine].daemon = None;
+        self.disturb(machine);
+    }
+
+    /// SIGSTOP, or a machine that stands still.
+    pub fn pause(&mut self, machine: usize) {
+        self.note_fault(|| format!("the daemon of {} is suspended", name(machine)));
+        if let Some(daemon) = self.machines[machine].daemon.as_mut() {
+            daemon.paused = true;
+        }
+        self.disturb(machine);
+    }
+
+    /// SIGCONT: first how late it is, then what came meanwhile, then the time.
+    pub fn resume(&mut self, machine: usize) {
+        let local = self.local(machine);
+        let Some(daemon) = self.machines[machine].daemon.as_mut() else { return };
+        if !daemon.paused {
+            return;
+        }
+        daemon.paused = false;
+        let due: Option<Instant> = [daemon.tick_at, daemon.inbox_since].into_iter().flatten().min();
+        let late_by = due.map_or(Duration::ZERO, |due| local.since(due));
+        daemon.inbox_since = None;
+        let inbox = core::mem::take(&mut daemon.inbox);
+        self.note_fault(|| format!("the daemon of {} goes on", name(machine)));
+        self.disturb(machine);
+        if late_by > ms(1) {
+            self.give(machine, Input::Stalled { late_by });
+        }
+        for input in inbox {
+            self.give(machine, input);
+        }
+        self.give(machine, Input::Tick);
+    }
+
+    /// Cuts or mends one direction of one link.
+    pub fn set_cut(&mut self, link: u8, from: usize, to: usize, cut: bool) {
+        self.note_fault(|| {
+            let what = if cut { "cut" } else { "mended" };
+            format!("link{link} from {} to {} is {what}", name(from), name(to))
+        });
+        self.network.set_cut(usize::from(link), from, to, cut);
+        self.disturb_all();
+    }
+
+    /// Cuts or mends all links between two machines.
+    pub fn cut_all(&mut self, one: usize, other: usize, cut: bool) {
+        for link in 0..self.plan.links {
+            self.set_cut(link, one, other, cut);
+            self.set_cut(link, other, one, cut);
+        }
+    }
+
+    /// Parts or joins the service networks of two machines.
+    pub fn set_parted(&mut self, one: usize, other: usize, parted: bool) {
+        self.note_fault(|| {
+            let what = if parted { "parted" } else { "joined" };
+            format!("the service networks of {} and {} are {what}", name(one), name(other))
+        });
+        self.network.set_parted(one, other, parted);
+        self.disturb_all();
+    }
+
+    /// A service NIC gains or loses its carrier.
+    pub fn set_carrier(&mut self, machine: usize, nic: usize, up: bool) {
+        self.note_fault(|| {
+            let what = if up { "gains" } else { "loses" };
+            format!("nic{nic} of {} {what} its carrier", name(machine))
+        });
+        self.machines[machine].carrier[nic] = up;
+        self.disturb(machine);
+        self.give(machine, Input::Carrier { nic: NicId(nic as u8), up });
+    }
+
+    /// All fence devices of a machine behave so from now on.
+    pub fn set_modes(&mut self, host: usize, mode: Mode) {
+        self.note_fault(|| format!("the fence devices of {}: {mode:?}", name(host)));
+        for device in self.devices.iter_mut().filter(|d| d.host == host) {
+            device.mode = mode;
+        }
+        self.ledger.devices_changed_at = self.now;
+    }
+
+    /// An operator's word at `machine` about `of`, and the answer to it.
+    pub fn confirm_off(&mut self, machine: usize, of: usize, force: bool) -> Answer {
+        self.note_fault(|| {
+            let how = if force { " by force" } else { "" };
+            format!("an operator at {} confirms{how} that {} is off", name(machine), name(of))
+        });
+        self.serial += 1;
+        let request = RequestId(self.serial);
+        let node = Plan::node_id(of);
+        self.expect_answer(request);
+        self.give(machine, Input::ConfirmOff { request, node, force });
+        self.answer_to(request)
+    }
+
+    /// SIGTERM.
+    pub fn stop(&mut self, machine: usize) {
+        self.note_fault(|| format!("the daemon of {} is told to end", name(machine)));
+        self.give(machine, Input::Stop);
+    }
+
+    /// Somebody else's packet on the service network.
+    pub fn claim(&mut self, to: usize, vip: u16, mac: Mac) {
+        let at = self.local(to);
+        self.give(to, Input::Claim { vip: VipId(vip), mac, at });
+    }
+}
+
+fn name(machine: usize) -> char {
+    char::from(b'a' + machine as u8)
+}

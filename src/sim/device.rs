@@ -1,0 +1,105 @@
+//! A fence device: what it does to the power of its host, and what it says of it. Not the same.
+
+use core::time::Duration;
+
+use crate::types::{FenceFault, Power};
+
+/// How a fence device behaves.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Mode {
+    /// Does what it is told, and reads what is.
+    Works,
+    /// Nobody answers.
+    Dead,
+    /// Answers, but refuses.
+    Refuses(FenceFault),
+    /// Acknowledges, and does nothing.
+    StaysOn,
+    /// Takes the order and never answers.
+    Hangs,
+    /// Acknowledges, does it, and reads neither on nor off.
+    Unclear,
+    /// Acknowledges, does nothing, and reads off although the host is on.
+    ReadsOff,
+}
+
+/// A fence device: a BMC, or one of several PDU outlets of its host.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// The machine whose power it cuts.
+    pub host: usize,
+    /// Whether it is one of several outlets that must all be off.
+    pub outlet: bool,
+    /// How it behaves.
+    pub mode: Mode,
+    /// How long it takes for an answer.
+    pub delay: Duration,
+    /// Whether the outlet gives power.
+    pub outlet_on: bool,
+    /// Whether a loss of its host's power takes it along.
+    pub shares_power: bool,
+    /// Whether it has power itself.
+    pub has_power: bool,
+    /// An off command to a host without power is an error to it.
+    pub refuses_when_off: bool,
+    /// How many commands to cut the power it has carried out.
+    pub cuts: u32,
+    /// How many orders of any kind it was given.
+    pub orders: u32,
+}
+
+impl Device {
+    /// One that works.
+    pub fn new(host: usize, outlet: bool) -> Self {
+        Self {
+            host,
+            outlet,
+            mode: Mode::Works,
+            delay: Duration::from_millis(2),
+            outlet_on: true,
+            shares_power: false,
+            has_power: true,
+            refuses_when_off: false,
+            cuts: 0,
+            orders: 0,
+        }
+    }
+
+    /// What it answers to an order to cut the power of its host, which has power or not.
+    pub fn acknowledges(&self, host_powered: bool) -> Result<Power, FenceFault> {
+        if !self.has_power {
+            return Err(FenceFault::Unreachable);
+        }
+        match self.mode {
+            Mode::Dead => Err(FenceFault::Unreachable),
+            Mode::Refuses(fault) => Err(fault),
+            _ if self.refuses_when_off && !host_powered => Err(FenceFault::Refused),
+            Mode::Works | Mode::StaysOn | Mode::Hangs | Mode::Unclear | Mode::ReadsOff => {
+                Ok(Power::Unknown)
+            }
+        }
+    }
+
+    /// What it says of the power of its host, which has power or not.
+    pub fn reads(&self, host_powered: bool) -> Result<Power, FenceFault> {
+        if !self.has_power {
+            return Err(FenceFault::Unreachable);
+        }
+        let on = if self.outlet { self.outlet_on } else { host_powered };
+        match self.mode {
+            Mode::Dead => Err(FenceFault::Unreachable),
+            Mode::Refuses(FenceFault::Credentials) => Err(FenceFault::Credentials),
+            // An agent that ends with 2 whatever it is told.
+            Mode::Refuses(FenceFault::AgentFailed) | Mode::ReadsOff => Ok(Power::Off),
+            Mode::Unclear => Ok(Power::Unknown),
+            Mode::Works | Mode::StaysOn | Mode::Hangs | Mode::Refuses(_) => {
+                Ok(if on { Power::On } else { Power::Off })
+            }
+        }
+    }
+
+    /// Whether an order to cut the power is carried out.
+    pub fn obeys(&self) -> bool {
+        self.has_power && matches!(self.mode, Mode::Works | Mode::Unclear)
+    }
+}

@@ -1,0 +1,103 @@
+//! What arrives: heartbeats, claims, the ends of operations, cut power, ended boots.
+
+use super::World;
+use super::plan::ms;
+use super::queue::{Happening, Work};
+use crate::engine::{Input, Outcome, Why};
+use crate::types::{FenceFault, OpId};
+
+impl World {
+    /// Lets one thing happen, now.
+    pub fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Deliver { to, heartbeat } => {
+                if self.machines[to].powered {
+                    let at = self.local(to);
+                    self.give(to, Input::Heard { link: heartbeat.link, at, heartbeat });
+                }
+            }
+            Happening::Claim { to, vip, mac } => {
+                let at = self.local(to);
+                self.give(to, Input::Claim { vip, mac, at });
+            }
+            Happening::Shell { machine, uid, op, work } => self.work(machine, uid, op, work),
+            Happening::Cut { device } => self.cut(device),
+            Happening::Boot { machine, boots } => {
+                let entry = &self.machines[machine];
+                if entry.powered && entry.boots == boots && entry.daemon.is_none() {
+                    self.start_daemon(machine);
+                }
+            }
+        }
+        self.check();
+    }
+
+    /// A paused daemon's shell does nothing, but what it asked of others goes on.
+    fn work(&mut self, machine: usize, uid: u64, op: OpId, work: Work) {
+        let Some(daemon) = self.machines[machine].daemon.as_mut() else { return };
+        if daemon.uid != uid || !daemon.pending.contains(&op) {
+            return;
+        }
+        if daemon.paused && matches!(work, Work::AddVip(_) | Work::Acquired | Work::Released) {
+            self.go_on(machine, op, ms(5), work);
+            return;
+        }
+        if let Work::AddVip(vip) = work {
+            self.machines[machine].kernel.insert(vip);
+            self.check();
+            self.announce(machine, vip);
+            return;
+        }
+        daemon.finish(op);
+        if daemon.acquiring == Some(op) {
+            daemon.acquiring = None;
+        }
+        let refused = |why| Input::Done { op, outcome: Outcome::Refused(Why::new(why)) };
+        let done = Input::Done { op, outcome: Outcome::Confirmed };
+        let input = match work {
+            Work::AddVip(_) => return,
+            Work::Acquired => done,
+            Work::AcquireRefused => refused("no such device nic1"),
+            Work::Released => {
+                self.machines[machine].kernel.clear();
+                done
+            }
+            Work::ReleaseRefused => refused("the kernel refuses"),
+            Work::Restored(vip) => {
+                self.machines[machine].kernel.insert(vip);
+                self.announce(machine, vip);
+                done
+            }
+            Work::Stored(record) => {
+                self.machines[machine].record = record;
+                done
+            }
+            Work::StoreRefused => refused("read-only file system"),
+            Work::Commanded(device) => {
+                let entry = &self.devices[device];
+                let reading = entry.acknowledges(self.machines[entry.host].powered);
+                Input::Reading { op, reading }
+            }
+            Work::Read(device) => {
+                let entry = &self.devices[device];
+                Input::Reading { op, reading: entry.reads(self.machines[entry.host].powered) }
+            }
+            Work::TimedOut => Input::Reading { op, reading: Err(FenceFault::Timeout) },
+        };
+        self.give(machine, input);
+    }
+
+    fn cut(&mut self, device: usize) {
+        if !self.devices[device].obeys() {
+            return;
+        }
+        let entry = &mut self.devices[device];
+        entry.cuts += 1;
+        entry.outlet_on = false;
+        let (host, outlet) = (entry.host, entry.outlet);
+        let fed = self.devices.iter().any(|d| d.host == host && d.outlet && d.outlet_on);
+        if !outlet || !fed {
+            self.power_off(host);
+        }
+    }
+}

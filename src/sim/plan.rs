@@ -1,0 +1,182 @@
+//! How a world is laid out: its machines, links, service networks and fence devices, and its times.
+
+use core::time::Duration;
+
+use crate::engine::settings::{Level, LinkSettings, PeerSettings, Settings};
+use crate::types::heartbeat::NICS_MAX;
+use crate::types::{BootId, DeviceId, Incarnation, LinkId, Mac, Names, NodeId};
+
+/// The most machines of a world.
+pub const MACHINES_MAX: usize = 8;
+
+/// Milliseconds, which most times of a world are told in.
+pub const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// The times that the configuration gives, and how long a boot takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timing {
+    /// Between two heartbeats on a link.
+    pub keepalive: Duration,
+    /// Silence after which a heartbeat is late.
+    pub warntime: Duration,
+    /// Silence after which a link is down.
+    pub deadtime: Duration,
+    /// How long a starting node listens.
+    pub initdead: Duration,
+    /// What one attempt at a fence level may take.
+    pub level_timeout: Duration,
+    /// How long an unheard peer whose VIPs answer is left serving.
+    pub grace: Duration,
+    /// Between two checks of a fence device.
+    pub fence_check_interval: Duration,
+    /// From power to the start of the daemon.
+    pub boot: Duration,
+}
+
+impl Timing {
+    /// A quick pair.
+    pub const QUICK: Self = Self {
+        keepalive: ms(10),
+        warntime: ms(30),
+        deadtime: ms(60),
+        initdead: ms(300),
+        level_timeout: ms(200),
+        grace: ms(500),
+        fence_check_interval: ms(1000),
+        boot: ms(400),
+    };
+}
+
+/// How a world is laid out.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How many machines there are, [`MACHINES_MAX`] at most. They are numbered from 0, their
+    /// nodes from 1, and called a, b, c and so on.
+    pub nodes: u8,
+    /// How many links join each two of them.
+    pub links: u8,
+    /// How many service NICs each has, each in a network of its own.
+    pub nics: u8,
+    /// How many VIPs there are, dealt out to the NICs in turn.
+    pub vips: u16,
+    /// How many devices each level of each machine's ladder has. One is a BMC, several are PDU
+    /// outlets.
+    pub levels: Vec<u8>,
+    /// Its times.
+    pub timing: Timing,
+    /// By machine: how long the others wait before they fence it when none is known to hold.
+    pub fence_delays: [Duration; MACHINES_MAX],
+    /// The number of the node that goes first when nothing else decides.
+    pub preferred: Option<u8>,
+    /// By machine: the digest of its configuration.
+    pub config_digests: [u64; MACHINES_MAX],
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        let mut fence_delays = [ms(300); MACHINES_MAX];
+        fence_delays[0] = ms(150);
+        fence_delays[1] = ms(0);
+        Self {
+            nodes: 2,
+            links: 2,
+            nics: 2,
+            vips: 2,
+            levels: vec![1],
+            timing: Timing::QUICK,
+            fence_delays,
+            preferred: None,
+            config_digests: [7; MACHINES_MAX],
+        }
+    }
+}
+
+impl Plan {
+    /// The default pair, but patient with an unheard peer whose VIPs answer.
+    pub fn patient(grace: Duration) -> Self {
+        Self { timing: Timing { grace, ..Timing::QUICK }, ..Self::default() }
+    }
+
+    /// The number of a machine's node.
+    pub fn node_id(machine: usize) -> NodeId {
+        NodeId::new(machine as u8 + 1).expect("a world has few machines")
+    }
+
+    /// The MAC of a machine's service NIC.
+    pub fn mac(machine: usize, nic: usize) -> Mac {
+        Mac([2, 0, 0, 0, machine as u8 + 1, nic as u8 + 1])
+    }
+
+    /// The NIC that a VIP lives on.
+    pub fn nic_of(&self, vip: u16) -> usize {
+        usize::from(vip) % usize::from(self.nics.max(1))
+    }
+
+    /// How many fence devices each machine has.
+    pub fn devices_per_host(&self) -> usize {
+        self.levels.iter().map(|count| usize::from(*count)).sum()
+    }
+
+    /// The names of everything, for people.
+    pub fn names(&self) -> Names {
+        let machines = usize::from(self.nodes);
+        let name = |node: usize| char::from(b'a' + node as u8).to_string();
+        let list = |prefix: &str, count: usize| -> Vec<String> {
+            (0..count).map(|n| format!("{prefix}{n}")).collect()
+        };
+        Names {
+            nodes: (0..machines).map(|n| (Self::node_id(n), name(n))).collect(),
+            links: list("link", usize::from(self.links)),
+            nics: list("nic", usize::from(self.nics)),
+            vips: list("vip", usize::from(self.vips)),
+            devices: list("device", machines * self.devices_per_host()),
+        }
+    }
+
+    /// What the engine on machine `local` is told at its start in that machine's boot `boots`.
+    pub fn settings(&self, local: usize, boots: u32, incarnation: u64) -> Settings {
+        let peers = (0..usize::from(self.nodes)).filter(|n| *n != local).map(|node| {
+            let mut next = node * self.devices_per_host();
+            let levels = self.levels.iter().map(|count| {
+                let first = next;
+                next += usize::from(*count);
+                let devices = (first..next).map(|n| DeviceId(n as u8)).collect();
+                Level { devices, timeout: self.timing.level_timeout }
+            });
+            PeerSettings {
+                node: Self::node_id(node),
+                levels: levels.collect(),
+                fence_delay: self.fence_delays[node],
+            }
+        });
+        let links = (0..self.links).map(|n| LinkSettings {
+            id: LinkId(n),
+            keepalive: self.timing.keepalive,
+            warntime: self.timing.warntime,
+            deadtime: self.timing.deadtime,
+        });
+        let mut macs = [Mac::NONE; NICS_MAX];
+        for (nic, mac) in macs.iter_mut().enumerate().take(usize::from(self.nics)) {
+            *mac = Self::mac(local, nic);
+        }
+        let mut boot = [local as u8; 16];
+        boot[0] = boots as u8;
+        Settings {
+            local: Self::node_id(local),
+            peers: peers.collect(),
+            links: links.collect(),
+            nics: self.nics,
+            vips: self.vips,
+            macs,
+            initdead: self.timing.initdead,
+            isolated_grace: self.timing.grace,
+            preferred: self.preferred.and_then(NodeId::new),
+            fence_check_interval: self.timing.fence_check_interval,
+            config_digest: self.config_digests[local],
+            incarnation: Incarnation(incarnation),
+            boot: BootId(boot),
+        }
+    }
+}

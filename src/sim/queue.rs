@@ -1,0 +1,169 @@
+//! What is under way in a world, and when it arrives.
+
+use crate::engine::settings::Record;
+use crate::types::{Heartbeat, Instant, Mac, OpId, VipId};
+
+/// What is to happen.
+#[derive(Clone, Debug)]
+pub enum Happening {
+    /// A heartbeat arrives.
+    Deliver {
+        /// At which machine.
+        to: usize,
+        /// What it says.
+        heartbeat: Heartbeat,
+    },
+    /// Somebody's MAC is heard to have a VIP.
+    Claim {
+        /// By which machine.
+        to: usize,
+        /// The VIP.
+        vip: VipId,
+        /// Whose MAC.
+        mac: Mac,
+    },
+    /// A shell's operation goes on or ends.
+    Shell {
+        /// On which machine.
+        machine: usize,
+        /// Of which daemon: of another one nobody waits for it.
+        uid: u64,
+        /// The operation.
+        op: OpId,
+        /// What becomes of it.
+        work: Work,
+    },
+    /// An order to cut the power reaches a device's relay.
+    Cut {
+        /// The device.
+        device: usize,
+    },
+    /// A machine has booted.
+    Boot {
+        /// Which.
+        machine: usize,
+        /// In which boot: another one has begun since, otherwise.
+        boots: u32,
+    },
+}
+
+/// What becomes of an operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Work {
+    /// One more VIP is in the kernel.
+    AddVip(u16),
+    /// All VIPs are there.
+    Acquired,
+    /// They cannot be had.
+    AcquireRefused,
+    /// All VIPs are gone.
+    Released,
+    /// They cannot be removed.
+    ReleaseRefused,
+    /// A VIP was put back.
+    Restored(u16),
+    /// The record is on disk.
+    Stored(Record),
+    /// The disk refuses.
+    StoreRefused,
+    /// A device answers an order to cut the power.
+    Commanded(usize),
+    /// A device tells the power.
+    Read(usize),
+    /// A device has not answered in time.
+    TimedOut,
+}
+
+/// When something happens, before what happens at the same time, and where it lies.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Key {
+    at: Instant,
+    order: u64,
+    slot: u32,
+}
+
+/// What is under way. Few things are at any time, so the next one is found by looking at all keys.
+#[derive(Clone, Debug, Default)]
+pub struct Queue {
+    keys: Vec<Key>,
+    slots: Vec<Option<Happening>>,
+    free: Vec<u32>,
+    order: u64,
+}
+
+impl Queue {
+    /// Lets something happen at `at`, after everything else that does then.
+    pub fn add(&mut self, at: Instant, happening: Happening) {
+        self.order += 1;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() as u32 - 1
+        });
+        self.slots[slot as usize] = Some(happening);
+        self.keys.push(Key { at, order: self.order, slot });
+    }
+
+    /// When the next thing happens, and its place, until something is added or taken.
+    pub fn next(&self) -> Option<(Instant, usize)> {
+        let (index, key) = self.keys.iter().enumerate().min_by_key(|(_, k)| (k.at, k.order))?;
+        Some((key.at, index))
+    }
+
+    /// Takes what lies at a place.
+    pub fn take(&mut self, index: usize) -> Happening {
+        let key = self.keys.swap_remove(index);
+        self.free.push(key.slot);
+        self.slots[key.slot as usize].take().expect("a key has its slot")
+    }
+
+    /// All that is under way, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Happening> {
+        self.keys.iter().filter_map(|key| self.slots[key.slot as usize].as_ref())
+    }
+
+    /// How many things are under way.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Forgets whatever is not to be kept.
+    pub fn retain(&mut self, keep: impl Fn(&Happening) -> bool) {
+        let (slots, free) = (&mut self.slots, &mut self.free);
+        self.keys.retain(|key| {
+            let slot = &mut slots[key.slot as usize];
+            let kept = slot.as_ref().is_some_and(&keep);
+            if !kept {
+                *slot = None;
+                free.push(key.slot);
+            }
+            kept
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_first_comes_first_and_of_two_the_one_that_was_added_first() {
+        let mut queue = Queue::default();
+        for (at, device) in [(20, 0), (10, 1), (20, 2), (10, 3)] {
+            queue.add(Instant::from_millis(at), Happening::Cut { device });
+        }
+        queue.retain(|happening| !matches!(happening, Happening::Cut { device: 2 }));
+        queue.add(Instant::from_millis(15), Happening::Cut { device: 4 });
+        let mut order = Vec::new();
+        while let Some((_, index)) = queue.next() {
+            let Happening::Cut { device } = queue.take(index) else { unreachable!() };
+            order.push(device);
+        }
+        assert_eq!(order, [1, 3, 4, 0]);
+        assert!(queue.is_empty());
+    }
+}

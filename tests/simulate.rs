@@ -1,0 +1,109 @@
+//! Random worlds by the million: `scripts/dev sim [--seeds N] [--from SEED] [--seed SEED]`.
+//!
+//! The seeds are dealt out to as many threads as there are cores. A seed that fails is run again
+//! with its story, and the command that replays it is printed.
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a program that measures and prints"
+)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use tandem::sim::seeds;
+
+const SEEDS: u64 = 2_000;
+/// How many seeds a thread takes at a time.
+const PORTION: u64 = 256;
+
+struct Wanted {
+    from: u64,
+    count: u64,
+    tell: bool,
+}
+
+fn wanted() -> Result<Wanted, lexopt::Error> {
+    use lexopt::prelude::{Long, ValueExt};
+    let mut wanted = Wanted { from: 0, count: SEEDS, tell: false };
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("seeds") => wanted.count = parser.value()?.parse()?,
+            Long("from") => wanted.from = parser.value()?.parse()?,
+            Long("seed") => {
+                wanted.from = parser.value()?.parse()?;
+                wanted.count = 1;
+                wanted.tell = true;
+            }
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(wanted)
+}
+
+fn main() -> ExitCode {
+    let wanted = match wanted() {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            eprintln!("{error}; usage: scripts/dev sim [--seeds N] [--from SEED] [--seed SEED]");
+            return ExitCode::from(2);
+        }
+    };
+    if wanted.tell {
+        let world = seeds::run(wanted.from, true);
+        println!("{}", world.story());
+        return ExitCode::SUCCESS;
+    }
+    let began = Instant::now();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let steps = AtomicU64::new(0);
+    let next = AtomicU64::new(wanted.from);
+    let end = wanted.from.saturating_add(wanted.count);
+    let failed = AtomicU64::new(u64::MAX);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| work(&next, end, &steps, &failed));
+        }
+    });
+    let seconds = began.elapsed().as_secs_f64();
+    let failed = failed.into_inner();
+    if failed != u64::MAX {
+        eprintln!("\nreplay: scripts/dev sim --seed {failed}");
+        return ExitCode::FAILURE;
+    }
+    let steps = steps.into_inner();
+    #[allow(clippy::as_conversions, clippy::cast_precision_loss, reason = "a rate for people")]
+    let rate = steps as f64 / seconds;
+    println!(
+        "seeds={} steps={steps} violations=0 threads={threads} seconds={seconds:.1} \
+         steps_per_second={rate:.0}",
+        wanted.count
+    );
+    ExitCode::SUCCESS
+}
+
+/// Runs seeds until there are none left, or one has failed.
+fn work(next: &AtomicU64, end: u64, steps: &AtomicU64, failed: &AtomicU64) {
+    let mut made = 0;
+    loop {
+        let first = next.fetch_add(PORTION, Ordering::Relaxed);
+        if first >= end || failed.load(Ordering::Relaxed) != u64::MAX {
+            break;
+        }
+        for seed in first..end.min(first + PORTION) {
+            match catch_unwind(AssertUnwindSafe(|| seeds::run(seed, false).steps)) {
+                Ok(steps) => made += steps,
+                Err(_panic) => {
+                    failed.fetch_min(seed, Ordering::Relaxed);
+                    break;
+                }
+            }
+        }
+    }
+    steps.fetch_add(made, Ordering::Relaxed);
+}
