@@ -261,7 +261,8 @@ impl Teller {
     fn text_of(&mut self, step: &Step, replay: &Replay) -> String {
         let header = replay.header();
         if !self.events {
-            let time = |at: Instant| format!("{at:>18} {}", utc_millis(header.wall_at(at)));
+            let time =
+                |at: Instant| format!("{:>16} {}", at.to_string(), utc_millis(header.wall_at(at)));
             let told = self.story.tell(step, header, &time);
             return told.lines().map(|line| format!("{}\n", plain(line))).collect();
         }

@@ -33,7 +33,7 @@ use crate::engine::{Effects, Input, Node, RequestId};
 use crate::flight::Header;
 use crate::io::control::{ConnectionId, ControlConfig, ControlServer, Incoming};
 use crate::io::fence::FencePool;
-use crate::io::flight::{Change, Recorder};
+use crate::io::flight::{Bounds, Change, Recorder};
 use crate::io::network::{self, Network, Occurrence};
 use crate::io::state_files::StateFiles;
 use crate::io::udp::{Drained, UdpChange, UdpLink};
@@ -119,7 +119,8 @@ impl Shell {
         // Asking the kernel may have taken its time: that is no stall of the loop.
         let now = clock::now();
         let header = flight_header(&plan, &life, now);
-        let recorder = Recorder::begin(&plan.runtime.runtime_dir, header, &settings);
+        let directory = &plan.runtime.runtime_dir;
+        let recorder = Recorder::begin(directory, Bounds::default(), header, &settings);
         recorder.write_on_panic();
         let mut shell = Self {
             node: Node::new(settings, now),

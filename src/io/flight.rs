@@ -31,10 +31,9 @@ use crate::flight::{Encoder, Header, Opening};
 use crate::sys::clock;
 use crate::types::Instant;
 
-/// How long a segment becomes, in bytes.
+/// How long a segment becomes, in bytes. While the state cannot be written down, one may become
+/// twice as long.
 pub const SEGMENT_LEN_MAX: usize = 1 << 20;
-/// How long one becomes at the most, while the state cannot be written down.
-const SEGMENT_OVERLONG_MAX: usize = 2 * SEGMENT_LEN_MAX;
 /// How long all segments are together, in bytes: the oldest are removed before there is more.
 pub const RECORDING_LEN_MAX: usize = 4 * SEGMENT_LEN_MAX;
 /// How many segments there are at the most, however short.
@@ -75,6 +74,21 @@ impl Tail {
     }
 }
 
+/// How much is recorded, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// As [`SEGMENT_LEN_MAX`].
+    pub segment: usize,
+    /// As [`RECORDING_LEN_MAX`]; at least two segments.
+    pub recording: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { segment: SEGMENT_LEN_MAX, recording: RECORDING_LEN_MAX }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     Recording,
@@ -85,6 +99,7 @@ enum State {
 #[derive(Debug)]
 pub struct Recorder {
     directory: PathBuf,
+    bounds: Bounds,
     /// Of the present segment; its part and times are set when the next one begins.
     header: Header,
     encoder: Encoder,
@@ -102,7 +117,7 @@ pub struct Recorder {
 impl Recorder {
     /// A recorder that writes into `directory`, and the first segment of this life: an engine is
     /// made with `settings` at `header.at`. What other lives left there stays, within the bounds.
-    pub fn begin(directory: &Path, header: Header, settings: &Settings) -> Self {
+    pub fn begin(directory: &Path, bounds: Bounds, header: Header, settings: &Settings) -> Self {
         let mut earlier: Vec<(u64, usize)> = Vec::new();
         for (number, path) in list(directory).unwrap_or_default() {
             let len = std::fs::metadata(&path).map_or(0, |facts| facts.len());
@@ -111,6 +126,7 @@ impl Recorder {
         let tail = Tail { file: None, gathered: Vec::with_capacity(2 * GATHERED_MAX) };
         let mut recorder = Self {
             directory: directory.to_owned(),
+            bounds,
             header,
             encoder: Encoder::new(),
             tail: Arc::new(Mutex::new(tail)),
@@ -128,13 +144,14 @@ impl Recorder {
 
     /// Takes in that the engine is given `input` at `now`. To be called before it is.
     pub fn note(&mut self, node: &Node, now: Instant, input: &Input) {
+        let segment = self.bounds.segment;
         match self.state {
-            State::Recording if self.len < SEGMENT_LEN_MAX => {}
+            State::Recording if self.len < segment => {}
             State::Recording if !node.has_unused_proof() => {
                 let begun = self.next_segment(node, now, true);
                 self.settle(begun, now);
             }
-            State::Recording if self.len < SEGMENT_OVERLONG_MAX => {}
+            State::Recording if self.len < segment.saturating_mul(2) => {}
             State::Recording => {
                 let written = self.lock().write();
                 self.state = State::Resting { until: now };
@@ -224,7 +241,7 @@ impl Recorder {
         let total = |list: &VecDeque<(u64, usize)>| {
             list.iter().fold(0usize, |sum, (_, len)| sum.saturating_add(*len))
         };
-        while total(&self.earlier) > RECORDING_LEN_MAX - SEGMENT_LEN_MAX
+        while total(&self.earlier) > self.bounds.recording.saturating_sub(self.bounds.segment)
             || self.earlier.len() >= SEGMENTS_MAX
         {
             let Some((number, _)) = self.earlier.pop_front() else { return };
