@@ -8,7 +8,6 @@ use super::device::Mode;
 use super::machine::{Disk, Taking};
 use super::plan::{Plan, ms};
 use super::queue::{Happening, Work};
-use super::story::Given;
 use crate::engine::settings::Record;
 use crate::engine::{Effect, Effects, Input, Order, Outcome, Why};
 use crate::types::{FenceFault, Heartbeat, OpId, VipId};
@@ -56,10 +55,6 @@ impl World {
         let local = self.local(machine);
         self.note_input(machine, &input);
         let Some(daemon) = self.machines[machine].daemon.as_mut() else { return };
-        if self.story.keep_given {
-            let (uid, input) = (daemon.uid, input.clone());
-            self.story.given.push(Given { machine, uid, at: local, input });
-        }
         daemon.node.step(local, input, effects);
         daemon.tick_at = daemon.node.next_deadline();
         self.steps += 1;

@@ -48,5 +48,4 @@ pub use network::{Network, Noise};
 pub use plan::{Plan, Timing, ms};
 pub use queue::{Happening, Queue, Work};
 pub use random::Random;
-pub use story::Given;
 pub use world::World;

@@ -1,7 +1,7 @@
 //! What was told in a world: events, answers, and what was sent; for tests and for people.
 
 use super::World;
-use crate::engine::{Answer, Event, Input, RequestId};
+use crate::engine::{Answer, Event, RequestId};
 use crate::types::{Heartbeat, Instant};
 
 /// How much of its end a long story shows.
@@ -10,19 +10,6 @@ const STORY_LINES_MAX: usize = 200;
 const RECORDED_OF: u64 = 7;
 const RECORDED_MAX: usize = 16;
 
-/// One input of an engine.
-#[derive(Clone, Debug)]
-pub struct Given {
-    /// Whose.
-    pub machine: usize,
-    /// Which daemon of the world it was.
-    pub uid: u64,
-    /// When, by the machine's clock.
-    pub at: Instant,
-    /// What.
-    pub input: Input,
-}
-
 /// What was told.
 #[derive(Clone, Debug)]
 pub struct Story {
@@ -30,10 +17,6 @@ pub struct Story {
     pub kept: bool,
     /// Whether heartbeats are kept in `sent`.
     pub keep_sent: bool,
-    /// Whether inputs are kept in `given`.
-    pub keep_given: bool,
-    /// Every input that an engine was given, in order.
-    pub given: Vec<Given>,
     /// What each machine's engine reported, by the world's time.
     pub events: Vec<(Instant, usize, Event)>,
     /// The faults that were caused.
@@ -54,8 +37,6 @@ impl Default for Story {
         Self {
             kept: true,
             keep_sent: false,
-            keep_given: false,
-            given: Vec::new(),
             events: Vec::new(),
             faults: Vec::new(),
             answers: Vec::new(),
@@ -143,6 +124,5 @@ impl World {
         self.story.faults.clear();
         self.story.answers.clear();
         self.story.sent.clear();
-        self.story.given.clear();
     }
 }
