@@ -159,6 +159,11 @@ impl Effects {
         self.list.drain(..)
     }
 
+    /// All effects, in order; they stay.
+    pub fn iter(&self) -> impl Iterator<Item = &Effect> {
+        self.list.iter()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()

@@ -41,6 +41,7 @@ pub mod role;
 pub mod settings;
 pub mod snapshot;
 mod speech;
+pub mod telling;
 pub mod transcript;
 mod upkeep;
 

@@ -355,7 +355,7 @@ impl Line<'_> {
 }
 
 /// A duration in milliseconds, with three decimals below one second.
-struct Ms(Duration);
+pub(super) struct Ms(pub(super) Duration);
 
 impl fmt::Display for Ms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -54,10 +54,14 @@ impl World {
     ) {
         let local = self.local(machine);
         self.note_input(machine, &input);
+        let kept = self.story.keep_steps.then(|| input.clone());
         let Some(daemon) = self.machines[machine].daemon.as_mut() else { return };
         daemon.node.step(local, input, effects);
         daemon.tick_at = daemon.node.next_deadline();
         self.steps += 1;
+        if let Some(input) = kept {
+            self.note_step(machine, input, effects);
+        }
         self.expect(effects.len() <= EFFECTS_BOUND, "a step has more effects than it can need");
         while let Some(effect) = effects.take_next() {
             self.carry_out(machine, effect, answers);

@@ -48,4 +48,5 @@ pub use network::{Network, Noise};
 pub use plan::{Plan, Timing, ms};
 pub use queue::{Happening, Queue, Work};
 pub use random::Random;
+pub use story::{Step, Story};
 pub use world::World;

@@ -1,7 +1,7 @@
 //! What was told in a world: events, answers, and what was sent; for tests and for people.
 
 use super::World;
-use crate::engine::{Answer, Event, RequestId};
+use crate::engine::{Answer, Effect, Effects, Event, Input, RequestId};
 use crate::types::{Heartbeat, Instant};
 
 /// How much of its end a long story shows.
@@ -10,6 +10,19 @@ const STORY_LINES_MAX: usize = 200;
 const RECORDED_OF: u64 = 7;
 const RECORDED_MAX: usize = 16;
 
+/// One step of a machine's engine.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// When, by the world's time.
+    pub at: Instant,
+    /// On which machine.
+    pub machine: usize,
+    /// What went in.
+    pub input: Input,
+    /// What came out, in order.
+    pub effects: Vec<Effect>,
+}
+
 /// What was told.
 #[derive(Clone, Debug)]
 pub struct Story {
@@ -17,6 +30,10 @@ pub struct Story {
     pub kept: bool,
     /// Whether heartbeats are kept in `sent`.
     pub keep_sent: bool,
+    /// Whether every step is kept in `steps`.
+    pub keep_steps: bool,
+    /// Every step of every engine.
+    pub steps: Vec<Step>,
     /// What each machine's engine reported, by the world's time.
     pub events: Vec<(Instant, usize, Event)>,
     /// The faults that were caused.
@@ -37,6 +54,8 @@ impl Default for Story {
         Self {
             kept: true,
             keep_sent: false,
+            keep_steps: false,
+            steps: Vec::new(),
             events: Vec::new(),
             faults: Vec::new(),
             answers: Vec::new(),
@@ -118,11 +137,18 @@ impl World {
         }
     }
 
+    /// Keeps a step of a machine's engine for the story.
+    pub(super) fn note_step(&mut self, machine: usize, input: Input, effects: &Effects) {
+        let effects = effects.iter().cloned().collect();
+        self.story.steps.push(Step { at: self.now, machine, input, effects });
+    }
+
     /// Forgets what was told so far.
     pub fn forget(&mut self) {
         self.story.events.clear();
         self.story.faults.clear();
         self.story.answers.clear();
         self.story.sent.clear();
+        self.story.steps.clear();
     }
 }
