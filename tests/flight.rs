@@ -16,7 +16,7 @@ use std::time::Duration;
 use tandem::engine::{Effect, Effects, Input, Node, Settings};
 use tandem::flight::{Header, Joint, Replay, Segment};
 use tandem::io::flight::{Bounds, Change, Recorder, list, read};
-use tandem::sim::{Given, World, ms};
+use tandem::sim::{Step, World, ms};
 use tandem::types::{BootId, Incarnation, Instant, Names, NodeId, PeerState};
 
 const SMALL: Bounds = Bounds { segment: 24 << 10, recording: 96 << 10 };
@@ -51,7 +51,9 @@ impl Drop for Scratch {
 struct Flown {
     settings: Settings,
     started: Instant,
-    given: Vec<Given>,
+    /// With the world's time: its clock runs ahead of that by `lead`.
+    steps: Vec<Step>,
+    lead: Duration,
     names: Names,
 }
 
@@ -59,7 +61,7 @@ impl Flown {
     /// What machine 1 (b) of a pair went through in `story`, from its start on.
     fn of(story: impl FnOnce(&mut World)) -> Self {
         let mut world = World::new(tandem::sim::Plan::default());
-        world.story.keep_given = true;
+        world.story.keep_steps = true;
         for machine in 0..2 {
             world.start_daemon(machine);
         }
@@ -67,12 +69,13 @@ impl Flown {
         assert_eq!(world.state(0), Some(PeerState::Active));
         story(&mut world);
         let state = serde_json::to_value(world.node(1)).unwrap();
-        let uid = world.machines[1].daemon.as_ref().unwrap().uid;
-        let given = world.story.given.into_iter();
+        let lead = Duration::from_nanos(world.machines[1].clock_lead);
+        let steps = world.story.steps.into_iter();
         Self {
             settings: serde_json::from_value(state["settings"].clone()).unwrap(),
             started: serde_json::from_value(state["started"].clone()).unwrap(),
-            given: given.filter(|given| given.uid == uid).collect(),
+            steps: steps.filter(|step| step.machine == 1).collect(),
+            lead,
             names: world.plan.names(),
         }
     }
@@ -87,6 +90,10 @@ impl Flown {
             world.power_on(0);
             world.run(ms(5000));
         })
+    }
+
+    fn inputs(&self) -> impl Iterator<Item = (Instant, &Input)> {
+        self.steps.iter().map(|step| (step.at + self.lead, &step.input))
     }
 
     fn header(&self) -> Header {
@@ -112,15 +119,15 @@ impl Flown {
     fn record(&self, recorder: &mut Recorder) -> (Node, Vec<(Instant, Effect)>) {
         let mut node = Node::new(self.settings.clone(), self.started);
         let (mut out, mut effects) = (Effects::new(), Vec::new());
-        for (given, count) in self.given.iter().zip(1..) {
-            recorder.note(&node, given.at, &given.input);
-            node.step(given.at, given.input.clone(), &mut out);
-            effects.extend(out.drain().map(|effect| (given.at, effect)));
+        for ((at, input), count) in self.inputs().zip(1..) {
+            recorder.note(&node, at, input);
+            node.step(at, input.clone(), &mut out);
+            effects.extend(out.drain().map(|effect| (at, effect)));
             if count % 7 == 0 {
-                recorder.flush(given.at);
+                recorder.flush(at);
             }
         }
-        recorder.flush(self.given.last().unwrap().at);
+        recorder.flush(self.started);
         (node, effects)
     }
 }
@@ -232,16 +239,16 @@ fn a_recorder_that_cannot_write_tells_once_and_tries_again() {
     let mut out = Effects::new();
     let mut changes = Vec::new();
     let (mut made_at, half) = (None, flown.started + Duration::from_secs(30));
-    for given in &flown.given {
-        if given.at >= half && made_at.is_none() {
+    for (at, input) in flown.inputs() {
+        if at >= half && made_at.is_none() {
             fs::create_dir(&directory).unwrap();
-            made_at = Some(given.at);
+            made_at = Some(at);
         }
-        recorder.note(&node, given.at, &given.input);
-        node.step(given.at, given.input.clone(), &mut out);
+        recorder.note(&node, at, input);
+        node.step(at, input.clone(), &mut out);
         drop(out.drain());
-        recorder.flush(given.at);
-        changes.extend(recorder.take_change().map(|change| (given.at, change)));
+        recorder.flush(at);
+        changes.extend(recorder.take_change().map(|change| (at, change)));
     }
     let (at, change) = changes.first().unwrap();
     assert_eq!((changes.len(), change), (1, &Change::Resumed));
@@ -339,11 +346,11 @@ fn a_failover_is_told_as_it_happened() {
         "node b of \"pair\", incarnation 0000000000000009",
         ": a daemon is started\n",
         ": goes on\n",
-        "    event: role standby -> fencing term=1: a is lost and its VIPs are silent\n",
-        "    orders device0: cut the power within ",
-        " reads: power off\n",
-        "    event: proof: a holds nothing: its power reads off\n",
-        "    acquires the VIPs term=2 ",
+        "    role standby -> fencing term=1: a is lost and its VIPs are silent\n",
+        ": device0, cut the power, within ",
+        ": power off\n",
+        "    proof: a holds nothing: its power reads off\n",
+        ": all VIPs term=2\n",
         " heartbeats and ",
         " ticks, nothing new\n",
         " 2026-11-22 01:2",
@@ -351,7 +358,7 @@ fn a_failover_is_told_as_it_happened() {
         assert!(story.contains(part), "no {part:?} in\n{story}");
     }
     assert!(!story.contains(": goes on after a gap"));
-    let (lines, inputs) = (story.lines().count(), flown.given.len());
+    let (lines, inputs) = (story.lines().count(), flown.steps.len());
     assert!(lines * 20 < inputs, "{lines} lines of {inputs} inputs\n{story}");
 
     let (status, part, _) = tandem(&["replay", "--last", "7s", path]);

@@ -1,6 +1,7 @@
 //! What the flight recorder writes of any engine, run again, is what that engine did.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tandem::engine::{Effect, Event, Node};
 use tandem::flight::{Encoder, Header, Joint, Opening, Replay, Segment};
@@ -67,7 +68,7 @@ fn a_recorded_engine_does_it_again() {
         loop {
             let world = &mut trial.world;
             world.forget();
-            world.story.keep_given = true;
+            world.story.keep_steps = true;
             let mut recordings = BTreeMap::new();
             for machine in 0..world.machines.len() {
                 let at = world.local(machine);
@@ -79,9 +80,12 @@ fn a_recorded_engine_does_it_again() {
             }
             let more = trial.go_on();
             let world = &trial.world;
-            for given in &world.story.given {
-                if let Some(recording) = recordings.get_mut(&given.uid) {
-                    recording.encoder.add(given.at, &given.input, &mut recording.text).unwrap();
+            for recording in recordings.values_mut() {
+                let lead = Duration::from_nanos(world.machines[recording.machine].clock_lead);
+                let steps = world.story.steps.iter();
+                for step in steps.filter(|step| step.machine == recording.machine) {
+                    let Recording { encoder, text, .. } = recording;
+                    encoder.add(step.at + lead, &step.input, text).unwrap();
                 }
             }
             for (uid, recording) in &recordings {
