@@ -23,9 +23,9 @@ pub(super) const HELP: &str = "\
 Usage: tandem replay [--events] [--last DURATION | --from SECONDS] [PATH]...
 
 Runs what the flight recorder kept through the same engine again and tells what it was given, what
-it did and why. Each PATH is a segment (/run/tandem/flight.N) or a directory of them; without one it is
-/run/tandem. Of a directory the oldest segment comes first; what is in none of them is not known any
-more. Copies can be replayed anywhere, by any user who may read them.
+it did and why. Each PATH is a segment (/run/tandem/flight.N) or a directory of them; without one it
+is /run/tandem. Of a directory the oldest segment comes first; what is in none of them is not known
+any more. Copies can be replayed anywhere, by any user who may read them.
 
   12345.678901s 2026-11-22 01:27:28.123Z  what happened
       what the engine did about it, a line for each

@@ -24,7 +24,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::engine::{Input, Node, Settings};
 use crate::flight::{Encoder, Header, Opening};
@@ -185,7 +185,12 @@ impl Recorder {
         let tail = Arc::clone(&self.tail);
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            if let Ok(mut tail) = tail.try_lock() {
+            let tail = match tail.try_lock() {
+                Ok(tail) => Some(tail),
+                Err(TryLockError::Poisoned(tail)) => Some(tail.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            };
+            if let Some(mut tail) = tail {
                 // There is nobody left to tell if it fails.
                 drop(tail.write());
             }
