@@ -15,7 +15,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use tandem::engine::{Effect, Effects, Input, Node, Settings};
-use tandem::flight::{Header, Joint, Replay, Segment};
+use tandem::flight::{Encoder, Header, Joint, Opening, Replay, Segment};
 use tandem::io::flight::{Bounds, Change, Recorder, list, read};
 use tandem::sim::{Step, World, ms};
 use tandem::types::{BootId, Incarnation, Instant, Names, NodeId, PeerState};
@@ -369,6 +369,28 @@ fn a_failover_is_told_as_it_happened() {
     assert!(from.contains("role standby -> fencing") && !from.contains("role joining"), "{from}");
     let (_, one, _) = tandem(&["replay", list(&scratch.0).unwrap()[1].1.to_str().unwrap()]);
     assert!(one.contains(": what was before is not here\n"), "{one}");
+}
+
+// In: a segment that says it goes on where the one before ended, with another state.
+// Out: that is told, and fails; what was recorded of it is told all the same.
+#[test]
+fn an_engine_that_comes_to_another_state_is_told() {
+    let scratch = Scratch::new("diverged");
+    let flown = Flown::failover();
+    let bounds = Bounds { segment: 64 << 20, recording: 1 << 30 };
+    flown.record(&mut flown.recorder(&scratch.0, bounds));
+    let other = Node::new(flown.settings.clone(), flown.started);
+    let header = Header { part: 1, follows: true, ..flown.header() };
+    let (mut encoder, mut text) = (Encoder::new(), Vec::new());
+    encoder.begin(&header, Opening::Checkpoint(&other), &mut text).unwrap();
+    encoder.add(flown.started, &Input::Stop, &mut text).unwrap();
+    fs::write(scratch.0.join("flight.1"), &text).unwrap();
+    assert_eq!(replay(&scratch.texts()).0, [Joint::First, Joint::Diverged]);
+    let (status, told, err) = tandem(&["replay", scratch.0.to_str().unwrap()]);
+    assert_eq!(status, 1);
+    assert!(err.contains("this engine has come to another state than the recorded one"), "{err}");
+    assert!(told.contains(": goes on, from the recorded state\n"), "{told}");
+    assert!(told.contains("role joining -> stopped"), "{told}");
 }
 
 #[test]

@@ -277,6 +277,14 @@ impl Recorder {
     }
 }
 
+impl Drop for Recorder {
+    /// A loop that ends by an error has not flushed.
+    fn drop(&mut self) {
+        // There is nobody left to tell if it fails.
+        drop(self.lock().write());
+    }
+}
+
 /// The segments in a directory, the oldest first: their numbers and paths.
 ///
 /// # Errors
