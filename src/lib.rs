@@ -37,6 +37,7 @@
 //! | the configuration file and its errors | [`config`] |
 //! | the loop | [`daemon`] |
 //! | what the operator sees | [`cli`], [`wire::control`], `daemon::status` |
+//! | what an engine was given, and running it again | [`flight`], recorded by [`io::flight`] |
 //! | what outlives the daemon | [`io::state_files`], `engine::memory` |
 //!
 //! `docs/ARCHITECTURE.md` tells the reasons.
@@ -45,6 +46,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod engine;
+pub mod flight;
 pub mod io;
 pub mod sim;
 pub mod sys;

@@ -10,11 +10,15 @@
 
 #[path = "support/duo.rs"]
 mod duo;
+#[path = "support/inputs.rs"]
+mod inputs;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use duo::{Duo, Medium};
+use inputs::UsualInputs;
+use tandem::flight::Encoder;
 
 /// The system's allocator, which counts what each thread asks for.
 struct Counting;
@@ -79,4 +83,22 @@ fn heartbeats_in_steady_state_allocate_nothing() {
         assert!(heard >= 4000, "only {heard} heartbeats");
         assert_eq!(allocated, 0, "{medium:?}: {heard} heartbeats allocated {allocated} times");
     }
+}
+
+// In: heartbeats that say nothing new, and ticks, as the flight recorder is given them.
+// Out: none of their lines allocates anything.
+#[test]
+fn recording_heartbeats_and_ticks_allocates_nothing() {
+    let mut usual = UsualInputs::new();
+    let (mut encoder, mut out) = (Encoder::new(), Vec::with_capacity(1 << 20));
+    let (at, input) = usual.next_input();
+    encoder.add(at, &input, &mut out).unwrap();
+    let allocated = allocations(|| {
+        for _ in 0..10_000 {
+            let (at, input) = usual.next_input();
+            encoder.add(at, &input, &mut out).unwrap();
+        }
+    });
+    assert!(out.len() > 100_000 && out.len() < 1 << 20, "{} bytes", out.len());
+    assert_eq!(allocated, 0);
 }

@@ -42,7 +42,7 @@ fn help_and_version_are_told_and_succeed() {
     assert!(out.contains("  check  ") && out.contains("  keygen  "), "{out}");
     let version = format!("tandem {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(tandem(&["--version"]), (0, version, String::new()));
-    for command in ["check", "keygen"] {
+    for command in ["check", "keygen", "replay"] {
         let (status, out, _) = tandem(&["help", command]);
         assert_eq!(status, 0);
         assert!(out.starts_with(&format!("Usage: tandem {command}")), "{out}");

@@ -45,6 +45,12 @@ pub(super) fn utc(unix_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {h:02}:{m:02}:{s:02}Z")
 }
 
+/// Milliseconds since 1970 as `2026-11-22 01:27:28.123Z`.
+pub(super) fn utc_millis(unix_ms: u64) -> String {
+    let seconds = utc(unix_ms);
+    format!("{}.{:03}Z", seconds.trim_end_matches('Z'), unix_ms % 1000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +89,6 @@ mod tests {
             assert_eq!(utc(ms), expected);
         }
         assert!(!utc(u64::MAX).is_empty());
+        assert_eq!(utc_millis(1_795_310_848_042), "2026-11-22 01:27:28.042Z");
     }
 }

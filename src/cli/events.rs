@@ -67,13 +67,19 @@ fn render(event: &EventLine, last: Option<u64>) -> String {
         1 => "-- 1 event is missing here --\n".to_owned(),
         _ => format!("-- {missed} events are missing here --\n"),
     };
-    let level = match event.level {
+    let line = event_line(event.time_unix_ms, event.level, &event.event, &event.text);
+    format!("{gap}{line}")
+}
+
+/// One event as one line.
+pub(super) fn event_line(time_unix_ms: u64, level: EventLevel, kind: &str, text: &str) -> String {
+    let level = match level {
         EventLevel::Alert => "ALERT",
         EventLevel::Warning => "warning",
         EventLevel::Info => "info",
     };
-    let (time, kind, text) = (utc(event.time_unix_ms), plain(&event.event), plain(&event.text));
-    format!("{gap}{time}  {level:<7}  {kind:<14}  {text}\n")
+    let (time, kind, text) = (utc(time_unix_ms), plain(kind), plain(text));
+    format!("{time}  {level:<7}  {kind:<14}  {text}\n")
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod confirm_off;
 mod events;
 mod keygen;
 mod put_record;
+mod replay;
 mod run;
 mod status;
 mod table;
@@ -39,7 +40,7 @@ struct Command {
 }
 
 /// All commands, in the order of `tandem --help`.
-const COMMANDS: [Command; 6] = [
+const COMMANDS: [Command; 7] = [
     Command { name: "run", about: "run the daemon", help: run::HELP, run: run::run },
     Command {
         name: "status",
@@ -52,6 +53,12 @@ const COMMANDS: [Command; 6] = [
         about: "show what happened, and go on with what happens",
         help: events::HELP,
         run: events::run,
+    },
+    Command {
+        name: "replay",
+        about: "tell what the flight recorder kept: what the daemon was given, did, and why",
+        help: replay::HELP,
+        run: replay::run,
     },
     Command {
         name: "confirm-off",

@@ -31,6 +31,8 @@ pub mod secret;
 mod tree;
 mod vocabulary;
 
+use core::time::Duration;
+
 pub use device::{Device, DeviceKind, Secret, Suite};
 pub use finding::{Finding, Findings, Severity};
 pub use link::UdpLinkConfig;
@@ -70,6 +72,14 @@ pub fn check(
     findings.sort();
     let plan = plan.filter(|_| findings.errors() == 0);
     Checked { plan, findings }
+}
+
+/// The duration that `text` says, as the configuration writes them: `"500ms"`, `"30s"`, `"5m"`.
+///
+/// # Errors
+/// If it is none: what is wrong, and what to write instead.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|wrong| format!("{}; {}", wrong.wrong, wrong.instead))
 }
 
 fn read_all(

@@ -30,8 +30,10 @@ use super::{Failure, Life, or_nothing};
 use crate::config::{Plan, Transport};
 use crate::engine::settings::{Record, Remembered};
 use crate::engine::{Effects, Input, Node, RequestId};
+use crate::flight::Header;
 use crate::io::control::{ConnectionId, ControlConfig, ControlServer, Incoming};
 use crate::io::fence::FencePool;
+use crate::io::flight::{Bounds, Change, Recorder};
 use crate::io::network::{self, Network, Occurrence};
 use crate::io::state_files::StateFiles;
 use crate::io::udp::{Drained, UdpChange, UdpLink};
@@ -86,6 +88,7 @@ pub(super) struct Shell {
     pub(super) records: RecordWriter,
     /// Records to be written once nothing else waits.
     pub(super) stores: VecDeque<(OpId, Record)>,
+    recorder: Recorder,
     pub(super) journal: Journal,
     pub(super) claims: Vec<SeenClaim>,
     pub(super) over: bool,
@@ -115,6 +118,10 @@ impl Shell {
         let settings = plan.engine_settings(life.boot, life.incarnation, macs(&network));
         // Asking the kernel may have taken its time: that is no stall of the loop.
         let now = clock::now();
+        let header = flight_header(&plan, &life, now);
+        let directory = &plan.runtime.runtime_dir;
+        let recorder = Recorder::begin(directory, Bounds::default(), header, &settings);
+        recorder.write_on_panic();
         let mut shell = Self {
             node: Node::new(settings, now),
             effects: Effects::new(),
@@ -136,6 +143,7 @@ impl Shell {
             files: life.files.clone(),
             stores: VecDeque::new(),
             records: RecordWriter::new(program, life.files.record_path(), RECORD),
+            recorder,
             journal: Journal::new(plan.names.clone()),
             claims: Vec::new(),
             over: false,
@@ -184,6 +192,7 @@ impl Shell {
     pub(super) fn run(&mut self) -> Result<(), Failure> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while !self.over {
+            self.flush_recorder();
             self.sleep(&mut events)?;
             self.now = clock::now();
             if let Some(late_by) = self.watch.wake(self.now) {
@@ -196,7 +205,24 @@ impl Shell {
             self.turn(incoming);
         }
         self.write_records();
+        self.flush_recorder();
         Ok(())
+    }
+
+    /// Nothing that was decided may be unrecorded while the loop sleeps.
+    fn flush_recorder(&mut self) {
+        self.recorder.flush(self.now);
+        let (level, text) = match self.recorder.take_change() {
+            None => return,
+            Some(Change::Failed(why)) => {
+                let text = format!("flight recorder: nothing is recorded: {why}");
+                (EventLevel::Warning, text)
+            }
+            Some(Change::Resumed) => {
+                (EventLevel::Info, "flight recorder: records again".to_owned())
+            }
+        };
+        self.tell(level, "recorder", "", text);
     }
 
     fn sleep(&mut self, events: &mut Events) -> Result<(), Failure> {
@@ -295,6 +321,7 @@ impl Shell {
 
     fn run_inbox(&mut self) {
         while let Some(input) = self.inbox.pop_front() {
+            self.recorder.note(&self.node, self.now, &input);
             self.node.step(self.now, input, &mut self.effects);
             while let Some(effect) = self.effects.take_next() {
                 self.carry(effect);
@@ -428,6 +455,21 @@ fn open_links(plan: &Plan) -> Vec<UdpLink> {
             Transport::Udp(udp) => UdpLink::new(udp.clone(), Token(LINKS + index)),
         })
         .collect()
+}
+
+fn flight_header(plan: &Plan, life: &Life, now: Instant) -> Header {
+    Header {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        cluster: plan.cluster.clone(),
+        local: plan.local,
+        names: plan.names.clone(),
+        boot: life.boot,
+        incarnation: life.incarnation,
+        part: 0,
+        follows: false,
+        at: now,
+        wall_unix_ms: clock::wall_unix_ms(),
+    }
 }
 
 fn open_network(plan: &Plan, poll: &Poll, now: Instant) -> Result<Network, Failure> {

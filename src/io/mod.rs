@@ -8,6 +8,7 @@ pub mod child;
 pub mod control;
 pub mod destroy;
 pub mod fence;
+pub mod flight;
 pub mod log;
 pub mod machine;
 pub mod netlink;

@@ -16,6 +16,7 @@
 )]
 
 mod collisions;
+mod flight;
 mod freezing;
 mod ladder;
 mod recognition;

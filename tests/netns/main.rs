@@ -21,4 +21,5 @@ mod attack;
 mod daemon;
 mod links;
 mod power;
+mod replay;
 mod surprises;
