@@ -520,6 +520,7 @@ fn frozen_code(cause: FrozenCause) -> &'static str {
         FrozenCause::Refuses(_) => "refused",
         FrozenCause::StaysOn => "stays-on",
         FrozenCause::Unclear => "unclear",
+        FrozenCause::Contradicted => "contradicted",
         FrozenCause::Failed(_) => "failed",
     }
 }
@@ -534,6 +535,9 @@ fn frozen_remedy(cause: FrozenCause, name: &str) -> Vec<String> {
         }
         FrozenCause::Refuses(FenceFault::Credentials | FenceFault::Privilege) => {
             format!("correct the user, password or privilege of {name}'s fence device")
+        }
+        FrozenCause::Contradicted => {
+            format!("look whether {name}'s fence device is that of {name}, and correct its address")
         }
         FrozenCause::Refuses(_)
         | FrozenCause::StaysOn

@@ -353,7 +353,7 @@ impl Node {
     }
 
     fn climb_one(&mut self, index: usize, out: &mut Effects) {
-        let now = self.now;
+        let (now, may_judge) = (self.now, self.may_judge);
         self.stop_checks_of(index, out);
         if let Some(peer) = self.peers.get_mut(index)
             && peer.ladder.is_none()
@@ -365,13 +365,16 @@ impl Node {
         let devices = &self.devices;
         let mut ground = Ground {
             now,
+            may_judge,
             peer: &peer.settings,
             distrusted: &|device| devices.is_distrusted(device),
             ops: &mut self.ops,
             out,
         };
         let node = peer.settings.node;
-        match ladder.advance(&mut ground) {
+        let progress = ladder.advance(&mut ground);
+        self.tick_wanted |= !may_judge && ladder.is_due(now);
+        match progress {
             Progress::Working => {}
             Progress::Off(level) => {
                 peer.proof = Some(Proof::from_fence(level));
@@ -510,12 +513,13 @@ impl Node {
         reading: Result<Power, FenceFault>,
         out: &mut Effects,
     ) -> bool {
-        let now = self.now;
+        let (now, may_judge) = (self.now, self.may_judge);
         let devices = &self.devices;
         for peer in &mut self.peers {
             let Some(ladder) = peer.ladder.as_mut() else { continue };
             let mut ground = Ground {
                 now,
+                may_judge,
                 peer: &peer.settings,
                 distrusted: &|device| devices.is_distrusted(device),
                 ops: &mut self.ops,

@@ -1,8 +1,8 @@
 //! The fence devices of the peers, as last read: known to work before they are needed.
 //!
 //! A check only tells the operator: it never delays or forbids a real attempt, which overtakes it.
-//! One thing it can do: a device that read off while its host went on speaking is watching the
-//! wrong machine, and its off proves nothing until it has read on.
+//! One thing it can do: a level whose devices all read off while their host went on speaking is
+//! watching the wrong machine, and its off proves nothing until it has read on.
 
 use core::time::Duration;
 
@@ -12,7 +12,7 @@ use super::effect::{Effect, Effects};
 use super::event::Event;
 use super::input::Order;
 use super::node::Node;
-use super::settings::Settings;
+use super::settings::{Level, Settings};
 use crate::types::{DeviceId, FenceFault, Instant, NodeId, OpId, Power};
 
 /// How long after an off reading a host may still be heard on a slow path without contradicting it.
@@ -92,6 +92,14 @@ impl Devices {
         }
     }
 
+    /// Since when all devices of a level read off; nothing while one does not.
+    fn off_since(&self, level: &Level) -> Option<Instant> {
+        let of_level = self.list.iter().filter(|device| level.devices.contains(&device.id));
+        of_level
+            .map(|device| device.off_since)
+            .try_fold(Instant::ZERO, |latest, since| since.map(|since| latest.max(since)))
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let idle = self.list.iter().filter(|device| device.check.is_none());
         idle.fold(None, |next, device| Instant::soonest(next, Some(device.check_at)))
@@ -110,6 +118,12 @@ impl Device {
         }
     }
 
+    /// What it read belongs to an earlier life of its host.
+    fn forget_off(&mut self) {
+        self.off_since = None;
+        self.last = self.last.filter(|(reading, _)| *reading != Ok(Power::Off));
+    }
+
     /// Whether a failover that needs it would freeze, as far as is known.
     pub(super) fn is_failing(&self) -> bool {
         let bad = match self.last {
@@ -124,23 +138,12 @@ impl Device {
 impl Node {
     /// Begins the checks that are due, and notices contradictions.
     pub(super) fn check_devices(&mut self, out: &mut Effects) {
+        self.note_contradictions();
         let (now, interval) = (self.now, self.devices.interval);
         for device in &mut self.devices.list {
             let Some(peer) = self.peers.iter().find(|peer| peer.node() == device.node) else {
                 continue;
             };
-            if let Some(off_since) = device.off_since
-                && let Some(received_at) = peer.received_at()
-                && received_at > off_since + CONTRADICTION_MARGIN
-            {
-                // Heard in another life, it was simply switched on again since.
-                let same_life = peer.heard_since().is_some_and(|since| since <= off_since);
-                device.distrusted |= same_life;
-                if !same_life {
-                    device.off_since = None;
-                    device.last = device.last.filter(|(reading, _)| *reading != Ok(Power::Off));
-                }
-            }
             let due = device.check.is_none() && now >= device.check_at;
             if !due {
                 continue;
@@ -157,6 +160,29 @@ impl Node {
                 order: Order::Check,
                 timeout: device.timeout,
             });
+        }
+    }
+
+    /// A host that is heard while every device of one of its levels reads off: they are another
+    /// machine's. One outlet of two that is off contradicts nothing.
+    fn note_contradictions(&mut self) {
+        for peer in &self.peers {
+            let Some(received_at) = peer.received_at() else { continue };
+            for level in &peer.settings.levels {
+                let of_level = |device: &Device| level.devices.contains(&device.id);
+                let Some(off_since) = self.devices.off_since(level) else { continue };
+                if received_at <= off_since + CONTRADICTION_MARGIN {
+                    continue;
+                }
+                // Heard in another life, it was simply switched on again since.
+                let same_life = peer.heard_since().is_some_and(|since| since <= off_since);
+                for device in self.devices.list.iter_mut().filter(|device| of_level(device)) {
+                    device.distrusted |= same_life;
+                    if !same_life {
+                        device.forget_off();
+                    }
+                }
+            }
         }
     }
 

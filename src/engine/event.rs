@@ -307,6 +307,8 @@ pub enum FrozenCause {
     StaysOn,
     /// The device answers, but what it says is not on or off.
     Unclear,
+    /// The device read off while the host was heard: its off proves nothing.
+    Contradicted,
     /// The device or its agent failed in another way.
     Failed(FenceFault),
 }

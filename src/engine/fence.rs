@@ -15,6 +15,11 @@
 //! A command's success is never taken for off: only a reading after the command is. An "already
 //! off" that a BMC treats as an error is no failure, since it is read all the same; an agent whose
 //! command failed is not read: what broke it may break its reading into an off.
+//!
+//! Where several devices make a level, each one's off is of another moment, and somebody may switch
+//! an outlet on again meanwhile. So once all have read off, all but the last to do so are read
+//! again: if they still read off, there was a moment, that of the last one's reading, at which all
+//! were off, and the host lost its power then at the latest.
 
 use core::time::Duration;
 
@@ -77,9 +82,25 @@ pub(super) struct Ladder {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Stage {
-    Delay { until: Instant },
-    Level { index: usize, tries: Vec<Try>, deadline: Instant },
-    Rest { until: Instant },
+    Delay {
+        until: Instant,
+    },
+    /// The level before has failed.
+    Next {
+        index: usize,
+    },
+    Level {
+        index: usize,
+        tries: Vec<Try>,
+        deadline: Instant,
+        /// The one of `tries` that was the last to read off.
+        last_off: usize,
+        /// Whether all read off, and all but that one are being read again.
+        confirming: bool,
+    },
+    Rest {
+        until: Instant,
+    },
     Over,
 }
 
@@ -127,6 +148,9 @@ pub(super) enum Progress {
 /// What a ladder needs from around it.
 pub(super) struct Ground<'a> {
     pub(super) now: Instant,
+    /// Whether a level may be begun or found to be over: only once all that has arrived was taken
+    /// in, be it an answer of the device or what makes this node unfit to shoot.
+    pub(super) may_judge: bool,
     pub(super) peer: &'a PeerSettings,
     /// The devices whose readings contradicted what was known: their off proves nothing.
     pub(super) distrusted: &'a dyn Fn(DeviceId) -> bool,
@@ -153,8 +177,18 @@ impl Ladder {
     /// Whether a command may have reached a device and has no verdict yet.
     pub(super) fn is_under_way(&self) -> bool {
         match self.stage {
-            Stage::Level { .. } => true,
+            Stage::Level { .. } | Stage::Next { .. } => true,
             Stage::Delay { .. } | Stage::Rest { .. } | Stage::Over => false,
+        }
+    }
+
+    /// Whether it goes on as soon as that may be judged.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        match &self.stage {
+            Stage::Next { .. } => true,
+            Stage::Delay { until: at } | Stage::Rest { until: at } => now >= *at,
+            Stage::Level { deadline, .. } => now >= *deadline,
+            Stage::Over => false,
         }
     }
 
@@ -171,7 +205,7 @@ impl Ladder {
                 });
                 Some(pauses.min().map_or(*deadline, |until| until.min(*deadline)))
             }
-            Stage::Over => None,
+            Stage::Next { .. } | Stage::Over => None,
         }
     }
 
@@ -183,9 +217,11 @@ impl Ladder {
         op: OpId,
         reading: Result<Power, FenceFault>,
     ) -> Option<(DeviceId, bool)> {
-        let Stage::Level { tries, deadline, .. } = &mut self.stage else { return None };
+        let Stage::Level { tries, deadline, last_off, confirming, .. } = &mut self.stage else {
+            return None;
+        };
         let left = deadline.since(ground.now);
-        for attempt in tries {
+        for (place, attempt) in tries.iter_mut().enumerate() {
             match attempt.step {
                 Step::Commanding { op: ours } if ours == op => {
                     attempt.note_command(ground, reading, left);
@@ -193,6 +229,11 @@ impl Ladder {
                 }
                 Step::Reading { op: ours } if ours == op => {
                     attempt.note_reading(ground, reading);
+                    if !matches!(attempt.step, Step::Off) {
+                        *confirming = false;
+                    } else if !*confirming {
+                        *last_off = place;
+                    }
                     return Some((attempt.device, true));
                 }
                 Step::Commanding { .. }
@@ -210,19 +251,31 @@ impl Ladder {
         match &mut self.stage {
             Stage::Over => Progress::Working,
             Stage::Delay { until } | Stage::Rest { until } => {
-                if ground.now < *until {
-                    Progress::Working
-                } else {
+                if ground.may_judge && ground.now >= *until {
                     self.begin_level(ground, 0)
+                } else {
+                    Progress::Working
                 }
             }
-            Stage::Level { index, tries, deadline } => {
-                let (index, over) = (*index, ground.now >= *deadline);
+            Stage::Next { index } => {
+                let index = *index;
+                if ground.may_judge { self.begin_level(ground, index) } else { Progress::Working }
+            }
+            Stage::Level { index, tries, deadline, last_off, confirming } => {
+                let (index, over) = (*index, ground.may_judge && ground.now >= *deadline);
                 let left = deadline.since(ground.now);
                 for attempt in tries.iter_mut() {
                     attempt.advance(ground, left, over);
                 }
                 if tries.iter().all(|t| matches!(t.step, Step::Off)) {
+                    if tries.len() > 1 && !*confirming {
+                        *confirming = true;
+                        let others = tries.iter_mut().enumerate();
+                        for (_, attempt) in others.filter(|(place, _)| place != last_off) {
+                            attempt.read(ground, left);
+                        }
+                        return Progress::Working;
+                    }
                     self.stage = Stage::Over;
                     return Progress::Off(LevelOff { node: ground.peer.node });
                 }
@@ -231,7 +284,8 @@ impl Ladder {
                     return Progress::Working;
                 };
                 self.give_up_level(ground, index, device, cause);
-                self.begin_level(ground, index + 1)
+                self.stage = Stage::Next { index: index + 1 };
+                self.advance(ground)
             }
         }
     }
@@ -279,7 +333,7 @@ impl Ladder {
         let tries =
             level.devices.iter().map(|device| Try::begin(ground, *device, level, loud)).collect();
         let deadline = ground.now + level.timeout + ANSWER_MARGIN;
-        self.stage = Stage::Level { index, tries, deadline };
+        self.stage = Stage::Level { index, tries, deadline, last_off: 0, confirming: false };
         Progress::Working
     }
 
@@ -362,11 +416,13 @@ impl Try {
                 self.cancel(ground.out);
                 self.step = Step::Failed;
             }
-            Step::Pausing { until } if ground.now >= until => {
-                self.step = Step::Reading { op: ground.order(self.device, Order::Read, left) };
-            }
+            Step::Pausing { until } if ground.now >= until => self.read(ground, left),
             Step::Commanding { .. } | Step::Reading { .. } | Step::Pausing { .. } => {}
         }
+    }
+
+    fn read(&mut self, ground: &mut Ground<'_>, left: Duration) {
+        self.step = Step::Reading { op: ground.order(self.device, Order::Read, left) };
     }
 
     fn cancel(&self, out: &mut Effects) {
@@ -379,10 +435,11 @@ impl Try {
     /// Why this device did not report off.
     fn cause(&self) -> FrozenCause {
         match (self.command, self.reading) {
-            (None, _) => FrozenCause::Failed(FenceFault::Timeout),
+            (None, _) | (Some(Ok(())), None) => FrozenCause::Failed(FenceFault::Timeout),
             (Some(Err(fault)), _) => fault_cause(fault),
             (Some(Ok(())), Some(Ok(Power::On))) => FrozenCause::StaysOn,
-            (Some(Ok(())), Some(Ok(Power::Off | Power::Unknown)) | None) => FrozenCause::Unclear,
+            (Some(Ok(())), Some(Ok(Power::Off))) => FrozenCause::Contradicted,
+            (Some(Ok(())), Some(Ok(Power::Unknown))) => FrozenCause::Unclear,
             (Some(Ok(())), Some(Err(fault))) => fault_cause(fault),
         }
     }

@@ -66,6 +66,8 @@ pub struct Node {
     pub(super) look: Option<Look>,
     /// Whether this step may find a peer's VIPs silent: only a tick may.
     pub(super) may_judge: bool,
+    /// Whether something waits for nothing but the next tick.
+    pub(super) tick_wanted: bool,
     pub(super) memory: Memory,
     pub(super) devices: Devices,
     pub(super) health: Health,
@@ -110,6 +112,7 @@ impl Node {
             macs: settings.macs,
             look: None,
             may_judge: false,
+            tick_wanted: false,
             memory: Memory::new(Record::default()),
             devices,
             holding: super::holder::Holding::default(),
@@ -129,6 +132,7 @@ impl Node {
         self.now = self.now.max(now);
         // Silence is judged only once everything that has arrived was taken in.
         self.may_judge = matches!(input, Input::Tick);
+        self.tick_wanted = false;
         match input {
             Input::Start(remembered) => self.start(remembered, out),
             Input::Tick => self.tick(out),
@@ -169,7 +173,7 @@ impl Node {
 
     /// When [`Input::Tick`] is wanted next. Never at or before the time of the last tick.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let mut next: Option<Instant> = None;
+        let mut next = self.tick_wanted.then_some(self.now);
         let mut note = |at: Option<Instant>| next = Instant::soonest(next, at);
         for peer in &self.peers {
             for link in &peer.links {

@@ -420,6 +420,9 @@ pub fn frozen_text(cause: FrozenCause) -> &'static str {
         FrozenCause::Refuses(_) => "its fence device refuses the command",
         FrozenCause::StaysOn => "its fence device accepted the command, but the power stays on",
         FrozenCause::Unclear => "its fence device answers, but not with on or off",
+        FrozenCause::Contradicted => {
+            "its fence device reads off, as it did while the host was heard: is it another machine's?"
+        }
         FrozenCause::Failed(FenceFault::Garbled) => "its fence device's answers are not understood",
         FrozenCause::Failed(FenceFault::AgentFailed) => "its fence agent failed",
         FrozenCause::Failed(_) => "its fence device gave no verdict in time",

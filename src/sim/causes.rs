@@ -25,6 +25,7 @@ impl World {
     /// The feed is lost: the host, and the fence devices that share its power.
     pub fn lose_feed(&mut self, machine: usize) {
         self.power_off(machine);
+        self.ledger.devices_changed_at = self.now;
         for device in self.devices.iter_mut().filter(|d| d.host == machine) {
             device.has_power = !device.shares_power;
         }
@@ -36,6 +37,7 @@ impl World {
             device.has_power = true;
             device.outlet_on = true;
         }
+        self.ledger.devices_changed_at = self.now;
         let lead = self.random.below(1_000_000_000_000);
         let entry = &mut self.machines[machine];
         if entry.powered {

@@ -10,7 +10,7 @@ use super::device::Mode;
 use super::plan::{MACHINES_MAX, Plan};
 use crate::engine::event::FrozenCause;
 use crate::engine::{Answer, Event, Input, Order, RequestId};
-use crate::types::{FenceFault, Heartbeat, Instant, PeerState, Term};
+use crate::types::{FenceFault, Heartbeat, Incarnation, Instant, PeerState, Seq, Term};
 
 /// How long two may hold after a wrong word of an operator, once nothing keeps them from seeing
 /// each other: what a claim needs to count, to be repeated, and to be given way to.
@@ -19,9 +19,9 @@ const COLLISION_MAX: Duration = Duration::from_secs(15);
 /// What the checks remember of a world.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    /// By machine and peer: when the daemon that runs now was last given a heartbeat of the peer
-    /// that answers to it, by the world's time.
-    heard_at: [[Option<Instant>; MACHINES_MAX]; MACHINES_MAX],
+    /// By machine and peer: the newest heartbeat that answers to the daemon that runs now, and when
+    /// it was given it, by the world's time. Later daemons have higher incarnations in a world.
+    heard: [[Option<(Incarnation, Seq, Instant)>; MACHINES_MAX]; MACHINES_MAX],
     /// By machine: when something last disturbed it, its links or its networks.
     disturbed_at: [Instant; MACHINES_MAX],
     /// By machine: the highest term it ever took.
@@ -90,7 +90,7 @@ impl World {
     /// A daemon starts: it has heard nobody yet, and must not have forgotten what it held.
     pub(super) fn note_start(&mut self, machine: usize) {
         self.disturb(machine);
-        self.ledger.heard_at[machine] = [None; MACHINES_MAX];
+        self.ledger.heard[machine] = [None; MACHINES_MAX];
         if self.ledger.forgets[machine] {
             return;
         }
@@ -104,7 +104,11 @@ impl World {
         let node = self.machines[machine].daemon.as_ref().map(|daemon| &daemon.node);
         if node.is_some_and(|node| node.incarnation() == heartbeat.echo_incarnation) {
             let from = usize::from(heartbeat.from.get()) - 1;
-            self.ledger.heard_at[machine][from] = Some(self.now);
+            let newest = &mut self.ledger.heard[machine][from];
+            let told = (heartbeat.incarnation, heartbeat.seq);
+            if newest.is_none_or(|(life, seq, _)| told > (life, seq)) {
+                *newest = Some((heartbeat.incarnation, heartbeat.seq, self.now));
+            }
         }
     }
 
@@ -187,7 +191,7 @@ impl World {
         if !serves || !asks || quiet_for < timing.deadtime + timing.initdead {
             return;
         }
-        let heard_at = self.ledger.heard_at[machine][host];
+        let heard_at = self.ledger.heard[machine][host].map(|(_, _, at)| at);
         self.expect(
             heard_at.is_some(),
             "it cuts the power of one that serves, and that it never heard",
@@ -197,11 +201,12 @@ impl World {
     }
 
     /// What is told is true.
-    pub(super) fn check_event(&self, _machine: usize, event: &Event) {
+    pub(super) fn check_event(&self, machine: usize, event: &Event) {
         let Event::Frozen { node, cause, .. } = event else { return };
         let host = usize::from(node.get()) - 1;
         let settle = self.plan.timing.level_timeout * 4;
-        if self.now.since(self.ledger.devices_changed_at) < settle {
+        let changed_at = self.ledger.devices_changed_at.max(self.ledger.disturbed_at[machine]);
+        if self.now.since(changed_at) < settle {
             return;
         }
         let is_true = self.devices.iter().filter(|d| d.host == host).any(|device| match cause {
@@ -212,7 +217,9 @@ impl World {
                     || (*fault == FenceFault::Refused && device.refuses_when_off)
             }
             FrozenCause::StaysOn => device.mode == Mode::StaysOn || device.outlet,
-            FrozenCause::Unclear => matches!(device.mode, Mode::Unclear | Mode::ReadsOff),
+            FrozenCause::Unclear => device.mode == Mode::Unclear,
+            // What lied once is not believed until it has read on.
+            FrozenCause::Contradicted => self.excused,
             FrozenCause::Failed(_) => {
                 matches!(device.mode, Mode::Hangs | Mode::Refuses(_))
                     || device.delay * 3 > self.plan.timing.level_timeout

@@ -97,7 +97,9 @@ pub struct Daemon {
     pub acquiring: Option<OpId>,
     /// When the engine wants its next tick, by its machine's clock.
     pub tick_at: Option<Instant>,
-    /// How many ticks in a row wanted another one at once.
+    /// When it had its last tick.
+    pub ticked_at: Instant,
+    /// How many ticks in a row came at once after the one before.
     pub spins: u32,
 }
 
@@ -114,6 +116,7 @@ impl Daemon {
             last_op: OpId::default(),
             acquiring: None,
             tick_at: None,
+            ticked_at: Instant::ZERO,
             spins: 0,
         }
     }

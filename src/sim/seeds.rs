@@ -21,7 +21,7 @@ pub const STEPS: u64 = 900;
 const HEALING_MAX: Duration = ms(70_000);
 /// What a fence device may take for an order that was given before: the longest delay there is,
 /// and what follows from it.
-const LATE_CUTS: Duration = ms(600);
+const LATE_CUTS: Duration = ms(1000);
 
 /// One world of a seed, under way.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Trial {
         for machine in 0..world.machines.len() {
             world.run(ms(random.below(100)));
             if random.percent(90) {
-                world.start_daemon(machine);
+                restart(&mut world, machine);
             }
         }
         Self { world, random, lies }
@@ -240,9 +240,9 @@ impl Trial {
             entry.release_fails = false;
             entry.mute = false;
             entry.deaf = Default::default();
-            // A kernel that never answers is for the watchdog, and so is a disk.
+            // A kernel that never answers is for the watchdog.
             let hangs = entry.daemon.as_ref().is_some_and(|daemon| daemon.acquiring.is_some());
-            if hangs && entry.taking == Taking::Hangs {
+            if hangs {
                 world.crash(machine);
             }
             world.machines[machine].taking = Taking::Works;

@@ -15,7 +15,7 @@ use crate::engine::settings::Remembered;
 use crate::engine::{Effects, Input, Node};
 use crate::types::{Instant, NicId, PeerState};
 
-/// More ticks in a row than this, each wanting the next at once, are a busy loop.
+/// More ticks in a row than this, each at once after the one before, are a busy loop.
 const SPINS_MAX: u32 = 16;
 /// How long a settled world takes to settle.
 const SETTLE_TIME: Duration = ms(400);
@@ -211,7 +211,8 @@ impl World {
         let local = self.local(machine);
         let Some(daemon) = self.machines[machine].daemon.as_mut() else { return };
         let Some(next) = daemon.tick_at else { return };
-        let at_once = next <= local + Duration::from_micros(1);
+        let at_once = local <= daemon.ticked_at + Duration::from_micros(1);
+        daemon.ticked_at = local;
         daemon.spins = if at_once { daemon.spins + 1 } else { 0 };
         let spins = daemon.spins;
         self.expect(next > local, "a deadline that is over after a tick");
