@@ -126,10 +126,20 @@ struct Try {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Step {
-    Looking { op: OpId },
-    Commanding { op: OpId },
-    Reading { op: OpId },
-    Pausing { until: Instant },
+    Looking {
+        op: OpId,
+    },
+    /// It was looked at, and is to be told at the next tick.
+    Looked,
+    Commanding {
+        op: OpId,
+    },
+    Reading {
+        op: OpId,
+    },
+    Pausing {
+        until: Instant,
+    },
     Off,
     Failed,
 }
@@ -195,7 +205,9 @@ impl Ladder {
         match &self.stage {
             Stage::Next { .. } => true,
             Stage::Delay { until: at } | Stage::Rest { until: at } => now >= *at,
-            Stage::Level { deadline, .. } => now >= *deadline,
+            Stage::Level { tries, deadline, .. } => {
+                now >= *deadline || tries.iter().any(|t| matches!(t.step, Step::Looked))
+            }
             Stage::Over => false,
         }
     }
@@ -208,6 +220,7 @@ impl Ladder {
                 let pauses = tries.iter().filter_map(|t| match t.step {
                     Step::Pausing { until } => Some(until),
                     Step::Looking { .. }
+                    | Step::Looked
                     | Step::Commanding { .. }
                     | Step::Reading { .. }
                     | Step::Off
@@ -234,7 +247,7 @@ impl Ladder {
         for (place, attempt) in tries.iter_mut().enumerate() {
             match attempt.step {
                 Step::Looking { op: ours } if ours == op => {
-                    attempt.note_look(ground, reading, left);
+                    attempt.note_look(ground, reading);
                     return Some((attempt.device, true));
                 }
                 Step::Commanding { op: ours } if ours == op => {
@@ -254,6 +267,7 @@ impl Ladder {
                     return Some((attempt.device, true));
                 }
                 Step::Looking { .. }
+                | Step::Looked
                 | Step::Commanding { .. }
                 | Step::Reading { .. }
                 | Step::Pausing { .. }
@@ -394,12 +408,7 @@ impl Try {
     }
 
     /// Takes in what the device says before it is told anything in this round.
-    fn note_look(
-        &mut self,
-        ground: &mut Ground<'_>,
-        reading: Result<Power, FenceFault>,
-        left: Duration,
-    ) {
+    fn note_look(&mut self, ground: &Ground<'_>, reading: Result<Power, FenceFault>) {
         self.reading = Some(reading);
         let done = self.command.is_some();
         self.step = match reading {
@@ -425,7 +434,7 @@ impl Try {
             ) => {
                 self.command = None;
                 self.reading = None;
-                Step::Commanding { op: ground.order(self.device, Order::Off, left) }
+                Step::Looked
             }
         };
     }
@@ -481,7 +490,12 @@ impl Try {
     fn advance(&mut self, ground: &mut Ground<'_>, left: Duration, over: bool) {
         match self.step {
             Step::Off | Step::Failed => {}
+            // Whatever makes this node unfit to shoot has been taken in by then.
+            Step::Looked if ground.may_judge && !over => {
+                self.step = Step::Commanding { op: ground.order(self.device, Order::Off, left) };
+            }
             Step::Looking { .. }
+            | Step::Looked
             | Step::Commanding { .. }
             | Step::Reading { .. }
             | Step::Pausing { .. }
@@ -492,6 +506,7 @@ impl Try {
             }
             Step::Pausing { until } if ground.now >= until => self.read(ground, left),
             Step::Looking { .. }
+            | Step::Looked
             | Step::Commanding { .. }
             | Step::Reading { .. }
             | Step::Pausing { .. } => {}
@@ -507,7 +522,7 @@ impl Try {
             Step::Looking { op } | Step::Commanding { op } | Step::Reading { op } => {
                 out.push(Effect::Cancel { op })
             }
-            Step::Pausing { .. } | Step::Off | Step::Failed => {}
+            Step::Looked | Step::Pausing { .. } | Step::Off | Step::Failed => {}
         }
     }
 

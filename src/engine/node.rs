@@ -273,6 +273,7 @@ impl Node {
         }
         self.look = None;
         self.bid = None;
+        self.drop_ladders(out);
         for index in 0..self.peers.len() {
             self.void_proof(index, out);
             if let Some(peer) = self.peers.get_mut(index) {
