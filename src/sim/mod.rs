@@ -31,6 +31,7 @@ mod carry;
 mod causes;
 pub mod check;
 pub mod device;
+mod ends;
 mod happen;
 pub mod machine;
 pub mod network;
@@ -39,6 +40,7 @@ pub mod queue;
 mod random;
 pub mod seeds;
 mod story;
+mod views;
 mod world;
 
 pub use check::Ledger;
