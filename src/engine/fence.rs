@@ -252,7 +252,7 @@ impl Ladder {
                 }
                 Step::Commanding { op: ours } if ours == op => {
                     attempt.note_command(ground, reading, left);
-                    if reading.is_ok() {
+                    if reading.is_ok() && !self.commanded.contains(&attempt.device) {
                         self.commanded.push(attempt.device);
                     }
                     return Some((attempt.device, reading != Ok(Power::Unknown)));

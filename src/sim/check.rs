@@ -82,7 +82,19 @@ pub struct Ledger {
     request: Option<(RequestId, Option<Answer>)>,
 }
 
+impl Ledger {
+    /// The highest term that a machine ever took, and whether it may forget it.
+    pub(super) fn held_by(&self, machine: usize) -> u64 {
+        self.held[machine].0 << 1 | u64::from(self.forgets[machine])
+    }
+}
+
 impl World {
+    /// Whether time is told, so that how long something takes says anything.
+    fn is_timed(&self) -> bool {
+        self.now > Instant::ZERO
+    }
+
     /// Fails with the whole story unless it is so.
     pub fn expect(&self, is_so: bool, otherwise: &str) {
         if !is_so {
@@ -186,7 +198,7 @@ impl World {
         let at = at.as_nanos().saturating_sub(self.machines[machine].clock_lead);
         let (at, deadtime) = (Instant::from_nanos(at), self.plan.timing.deadtime);
         let from = usize::from(heartbeat.from.get()) - 1;
-        let newest = &mut self.ledger.heard[machine][from];
+        let Some(newest) = self.ledger.heard[machine].get_mut(from) else { return };
         let (life, seq) = (heartbeat.incarnation, heartbeat.seq);
         if newest.is_none_or(|word| (life, seq) > (word.life, word.seq)) {
             let before = newest.filter(|word| word.life == life && at < word.at + deadtime);
@@ -272,7 +284,7 @@ impl World {
     /// Nobody is passed over who is heard, could take over, and has newer data; then the preferred
     /// node, then the lower number.
     fn check_precedence(&self, machine: usize) {
-        let Some(told) = self.ledger.told_held[machine] else { return };
+        let Some(told) = self.ledger.told_held[machine].filter(|_| self.is_timed()) else { return };
         let rank = |held: Term, of: usize| {
             let preferred = self.plan.preferred == Some(Plan::node_id(of).get());
             (held, preferred, core::cmp::Reverse(of))
@@ -342,7 +354,8 @@ impl World {
         let node = self.node(machine).snapshot();
         let view = node.peers.iter().find(|peer| peer.node == Plan::node_id(host));
         let word = self.ledger.heard[machine][host];
-        if word.map(|word| word.life) != view.and_then(|view| view.incarnation) {
+        let known = word.map(|word| word.life) == view.and_then(|view| view.incarnation);
+        if !known || !self.is_timed() {
             return;
         }
         let (since, listens) = match word {

@@ -38,9 +38,11 @@ pub mod network;
 pub mod plan;
 pub mod queue;
 mod random;
+pub mod search;
 pub mod seeds;
 mod story;
 mod views;
+pub mod walks;
 mod world;
 
 pub use check::Ledger;

@@ -39,6 +39,7 @@ impl Trial {
         let delays = [world.link_delay, world.link_delay, ms(2), keepalive / 2, keepalive];
         world.link_delay = random.choose(&delays);
         world.story.kept = kept;
+        world.story.listens = true;
         let lies = random.percent(8);
         for machine in &mut world.machines {
             machine.keeps_mark = random.percent(30);
