@@ -47,6 +47,7 @@ impl World {
         entry.powered = true;
         entry.boots += 1;
         entry.clock_lead = lead;
+        self.ledger.returned_at[machine] = self.now;
         let (boots, autostart) = (entry.boots, entry.autostart);
         self.note_fault(|| format!("{} has power again", name(machine)));
         self.disturb(machine);
@@ -138,6 +139,7 @@ impl World {
         self.note_fault(|| format!("the fence devices of {}: {mode:?}", name(host)));
         for device in self.devices.iter_mut().filter(|d| d.host == host) {
             device.mode = mode;
+            device.since = self.now;
         }
         self.ledger.devices_changed_at = self.now;
     }

@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use super::World;
-use super::device::Mode;
+use super::device::{Device, Mode};
 use super::plan::{MACHINES_MAX, Plan, ms};
 use crate::engine::event::{FrozenCause, ProofKind};
 use crate::engine::{Answer, Event, Input, Order, Outcome, RequestId};
@@ -33,6 +33,8 @@ pub(super) struct Word {
 
 /// How long a host is heard before its devices' off contradicts it, and what follows from it.
 const CONTRADICTION: Duration = Duration::from_millis(2500);
+/// How long after a reading its proof may come, and the host be on again.
+const FENCED_MAX: Duration = Duration::from_secs(3);
 /// What a disk says that refuses a record.
 pub(super) const DISK_REFUSES: &str = "read-only file system";
 
@@ -46,6 +48,10 @@ pub struct Ledger {
     pub(super) disturbed_at: [Instant; MACHINES_MAX],
     /// By machine: when its daemon was started.
     pub(super) started_at: [Instant; MACHINES_MAX],
+    /// By machine: since when its kernel has any address.
+    holds_since: [Instant; MACHINES_MAX],
+    /// By machine: when it last had power again.
+    pub(super) returned_at: [Instant; MACHINES_MAX],
     /// By machine: when its daemon was suspended, and when it last went on after so long that it
     /// must doubt what it holds.
     suspended_at: [Instant; MACHINES_MAX],
@@ -68,7 +74,7 @@ pub struct Ledger {
     pub(super) degraded: [i32; MACHINES_MAX],
     /// The machine whose switch port has carrier and lets nothing pass yet.
     pub(super) learning: Option<usize>,
-    /// By machine: the highest term that its daemon last said it held itself.
+    /// By machine: the highest term that its daemon last said, holding nothing, it held itself.
     told_held: [Option<Term>; MACHINES_MAX],
     /// By machine: the highest term it ever took.
     pub(super) held: [Term; MACHINES_MAX],
@@ -109,7 +115,14 @@ impl World {
 
     /// Never two kernels with what only one may hold.
     pub(super) fn check(&mut self) {
-        let holders = self.machines.iter().filter(|machine| machine.holds()).count();
+        let mut holders = 0;
+        for (machine, since) in self.machines.iter().zip(&mut self.ledger.holds_since) {
+            if machine.holds() {
+                holders += 1;
+            } else {
+                *since = self.now;
+            }
+        }
         if holders > 1 {
             self.check_collision();
         } else {
@@ -216,7 +229,9 @@ impl World {
 
     /// What a machine says of its holdings is true.
     pub(super) fn check_word(&mut self, machine: usize, heartbeat: &Heartbeat) {
-        self.ledger.told_held[machine] = Some(heartbeat.held_term);
+        if !heartbeat.state.may_hold() {
+            self.ledger.told_held[machine] = Some(heartbeat.held_term);
+        }
         let entry = &self.machines[machine];
         let harmless = !heartbeat.state.may_hold() && !heartbeat.flags.purging;
         self.expect(!(harmless && entry.holds()), "it says that it holds nothing while it does");
@@ -264,6 +279,18 @@ impl World {
             let taking = entry.daemon.as_ref().is_some_and(|daemon| daemon.acquiring.is_some());
             let holds = entry.holds() || taking;
             self.expect(self.excused || !holds, "it takes over while another one holds");
+            // Nothing excuses who hears it.
+            let since = self.ledger.holds_since[other].max(self.ledger.disturbed_at[other]);
+            let quiet_for = self.now.since(since.max(self.ledger.disturbed_at[machine]));
+            let speaks = entry.is_awake() && self.are_linked(machine, other);
+            let is_known = speaks
+                && !self.network.noise.is_any()
+                && quiet_for > self.acquaintance()
+                && !adopts;
+            self.expect(
+                !(holds && is_known),
+                "it takes over while it hears that another one holds",
+            );
         }
         let newer = term > self.ledger.held[machine];
         let known = adopts || newer || self.ledger.forgets[machine];
@@ -459,24 +486,23 @@ impl World {
         })
     }
 
-    /// Devices that read off all the time while their host was heard prove nothing by it.
+    /// The power was off, at the moment of the last reading at the latest. A lie that was found out
+    /// before is no excuse.
     fn check_fenced(&self, machine: usize, node: NodeId) {
         let host = usize::from(node.get()) - 1;
-        if !self.machines[host].powered || self.ledger.disturbed_at[machine] > self.now {
-            return;
-        }
+        let was_off =
+            !self.machines[host].powered || self.ledger.returned_at[host] + FENCED_MAX >= self.now;
+        let lies = |device: &Device| device.host == host && device.mode == Mode::ReadsOff;
+        let excused = self.excused && self.devices.iter().any(lies);
+        self.expect(was_off || excused, "a power was on all the time that is proven off");
         let Some(word) = self.ledger.heard[machine][host] else { return };
         let timing = &self.plan.timing;
-        let lied_since = self.ledger.devices_changed_at.max(word.since);
-        let contradicted_for = word.at.since(lied_since);
-        let found_after = timing.fence_check_interval + timing.level_timeout * 2 + CONTRADICTION;
-        let all_lie = self
-            .devices
-            .iter()
-            .filter(|device| device.host == host)
-            .all(|device| device.mode == Mode::ReadsOff && device.has_power);
-        let known = all_lie && contradicted_for > found_after;
-        self.expect(!known, "it believes devices that are known to lie");
+        let own = self.devices.iter().filter(|device| device.host == host);
+        let known_after = timing.fence_check_interval + timing.level_timeout * 2 + CONTRADICTION;
+        let known = own.clone().all(|device| {
+            lies(device) && word.at.since(word.since.max(device.since)) > known_after
+        });
+        self.expect(was_off || !known, "it believes devices that are known to lie");
     }
 
     fn check_frozen(&self, machine: usize, node: NodeId, cause: FrozenCause) {

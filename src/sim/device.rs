@@ -36,6 +36,8 @@ pub struct Device {
     pub outlet: bool,
     /// How it behaves.
     pub mode: Mode,
+    /// Since when.
+    pub since: Instant,
     /// How long it takes for an answer.
     pub delay: Duration,
     /// Whether the outlet gives power.
@@ -61,6 +63,7 @@ impl Device {
             host,
             outlet,
             mode: Mode::Works,
+            since: Instant::ZERO,
             delay: Duration::from_millis(2),
             outlet_on: true,
             shares_power: false,

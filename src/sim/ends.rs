@@ -70,7 +70,7 @@ impl Trial {
         }
         world.forget();
         world.note_fault(|| "and a last thing happens".to_owned());
-        let choice = random.below(10);
+        let choice = random.below(11);
         match choice {
             0 => self.lose_the_active(active),
             1 => self.stop_the_active(active),
@@ -79,6 +79,7 @@ impl Trial {
             4 => self.cut_the_pair(active),
             5 => self.lose_power_and_devices(active),
             6 => self.fail_to_take(active),
+            7 => self.be_lied_to(active),
             _ => self.live_with_a_fault(active),
         }
     }
@@ -200,6 +201,19 @@ impl Trial {
         self.expect_failover(active, timing.initdead * 2 + self.takeover() + FAILURE_REST / 2);
     }
 
+    /// The devices of the active read off while it is heard; then it is heard no longer, and serves
+    /// on. Nobody believes them.
+    fn be_lied_to(&mut self, active: usize) {
+        let timing = self.world.plan.timing;
+        self.world.set_modes(active, Mode::ReadsOff);
+        self.world.run(timing.fence_check_interval + timing.level_timeout * 2 + ms(2500));
+        self.world.crash(active);
+        let tried = timing.grace + timing.level_timeout * 6 + timing.deadtime;
+        self.world.ledger.contradicts = true;
+        self.world.run(self.detection() + tried);
+        self.world.expect(self.world.holders() == [active], "devices that lied are believed");
+    }
+
     /// Something fails that a serving node can live with: it goes on, and everybody is told.
     fn live_with_a_fault(&mut self, active: usize) {
         let Self { world, random, .. } = self;
@@ -241,6 +255,7 @@ impl Trial {
         world.disturb_all();
         for device in &mut world.devices {
             device.mode = Mode::Works;
+            device.since = world.now;
             device.delay = ms(2);
             device.has_power = true;
             device.refuses_when_off = false;

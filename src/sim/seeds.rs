@@ -120,6 +120,7 @@ impl Trial {
                 let delay = [ms(2), ms(30), timeout * 3 / 4, timeout * 5 / 4];
                 let entry = &mut world.devices[device];
                 entry.mode = mode;
+                entry.since = world.now;
                 entry.delay = random.choose(&delay);
                 if mode == Mode::Refuses(FenceFault::AgentFailed) {
                     // An agent that cannot even begin fails at once.
@@ -313,7 +314,7 @@ fn mode(random: &mut Random, lies: bool) -> Mode {
         6 => Mode::Refuses(FenceFault::AgentFailed),
         7 => Mode::Mute,
         8 => Mode::Returns,
-        9 if lies => Mode::ReadsOff,
+        9 | 10 if lies => Mode::ReadsOff,
         _ => Mode::Works,
     }
 }

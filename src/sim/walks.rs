@@ -56,6 +56,5 @@ fn begin(random: &mut Random) -> State {
     };
     let mut state = State::new(World::new(plan), budget);
     state.in_flight = 1 + random.below(3) as usize;
-    state.prompt = random.percent(70);
     state
 }

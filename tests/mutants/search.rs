@@ -1,4 +1,4 @@
-//! What a mutant is run by: random worlds until one fails. Copied beside each mutated engine.
+//! What a mutant is run by: random worlds, and random walks, until one fails. Copied beside each mutated engine.
 //!
 //! Prints one line. `caught` is followed by what noticed the mistake (a check of the world, or an
 //! assertion of the engine itself), the seed, and what it said; `survived` by the seeds it took.
@@ -8,8 +8,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use mutant::sim::seeds;
+use mutant::sim::{seeds, walks};
 
+/// How many walks belong to a seed: each is much shorter than its world.
+const WALKS: u64 = 2;
 /// A world that takes longer than this has lost its way.
 const WORLD_TIME_MAX: Duration = Duration::from_secs(20);
 
@@ -31,9 +33,15 @@ fn main() {
     let began = Instant::now();
     for seed in from..from + count {
         SEED.store(seed, Ordering::Relaxed);
+        let walk = |n| (move || walks::run(seed * WALKS + n, false).steps, seed * WALKS + n);
+        for (walk, number) in (0..WALKS).map(walk) {
+            if catch_unwind(AssertUnwindSafe(walk)).is_err() {
+                println!("caught walk={number} {}", said());
+                return;
+            }
+        }
         if catch_unwind(AssertUnwindSafe(|| seeds::run(seed, false).steps)).is_err() {
-            let said = SAID.lock().expect("nobody panics with it");
-            println!("caught seed={seed} {said}");
+            println!("caught seed={seed} {}", said());
             return;
         }
         if began.elapsed() > limit {
@@ -42,6 +50,11 @@ fn main() {
         }
     }
     println!("survived seeds={count}");
+}
+
+/// What the last failure said.
+fn said() -> String {
+    SAID.lock().expect("nobody panics with it").clone()
 }
 
 /// Ends everything when one world goes on for ever.

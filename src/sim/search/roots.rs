@@ -65,7 +65,12 @@ pub fn roots() -> Vec<Root> {
     vec![
         root("w-stall", "", small_plan(2, &[]), Budget { stalls: 1, ..none }),
         root("w-carrier", "", small_plan(2, &[]), Budget { carriers: 1, ..none }),
-        root("w-loss-kill", "", small_plan(2, &[]), Budget { losses: 1, returns: 1, kills: 1, ..none }),
+        root(
+            "w-loss-kill",
+            "",
+            small_plan(2, &[]),
+            Budget { losses: 1, returns: 1, kills: 1, ..none },
+        ),
         root("w-confirm", "", small_plan(2, &[]), Budget { losses: 1, confirms: 1, ..none }),
         root("w3", "", small_plan(3, &[]), none),
         root("w-looks", "", looks(2, &[]), none),
