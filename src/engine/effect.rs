@@ -164,6 +164,11 @@ impl Effects {
         self.list.iter()
     }
 
+    /// Forgets them.
+    pub fn clear(&mut self) {
+        self.list.clear();
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()

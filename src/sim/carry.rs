@@ -63,15 +63,17 @@ impl World {
             self.note_step(machine, input, effects);
         }
         self.expect(effects.len() <= EFFECTS_BOUND, "a step has more effects than it can need");
-        while let Some(effect) = effects.take_next() {
+        // Read where they lie: most are heartbeats, and large.
+        for effect in effects.iter() {
             self.carry_out(machine, effect, answers);
         }
+        effects.clear();
         self.check();
     }
 
-    fn carry_out(&mut self, machine: usize, effect: Effect, answers: &mut VecDeque<Input>) {
-        match effect {
-            Effect::Send(heartbeat) => self.send(machine, heartbeat),
+    fn carry_out(&mut self, machine: usize, effect: &Effect, answers: &mut VecDeque<Input>) {
+        match *effect {
+            Effect::Send(ref heartbeat) => self.send(machine, heartbeat),
             Effect::Probe => {
                 let asked = !self.machines[machine].mute;
                 if asked {
@@ -118,11 +120,11 @@ impl World {
                     answers.push_back(Input::Reading { op, reading });
                 }
             }
-            Effect::Answer { request, answer } => self.note_answer(request, answer),
-            Effect::Report(event) => {
-                self.check_event(machine, &event);
+            Effect::Answer { request, ref answer } => self.note_answer(request, answer.clone()),
+            Effect::Report(ref event) => {
+                self.check_event(machine, event);
                 if self.story.kept {
-                    self.story.events.push((self.now, machine, event));
+                    self.story.events.push((self.now, machine, event.clone()));
                 }
             }
             Effect::Exit => {
@@ -159,16 +161,16 @@ impl World {
         self.schedule(after, Happening::Shell { machine, uid, op, work });
     }
 
-    fn send(&mut self, machine: usize, heartbeat: Heartbeat) {
-        self.check_word(machine, &heartbeat);
+    fn send(&mut self, machine: usize, heartbeat: &Heartbeat) {
+        self.check_word(machine, heartbeat);
         if self.story.keep_sent {
-            self.story.sent.push(heartbeat);
+            self.story.sent.push(*heartbeat);
         }
         let to = usize::from(heartbeat.to.get()) - 1;
         let noise = self.network.noise;
         let lost = self.network.is_cut(heartbeat.link.index(), machine, to)
             || self.random.percent(noise.loss);
-        self.story.record(&heartbeat, !lost && self.machines[to].is_awake());
+        self.story.record(heartbeat, !lost && self.machines[to].is_awake());
         if lost {
             return;
         }
@@ -176,7 +178,8 @@ impl World {
         for _ in 0..copies {
             let late = self.random.percent(noise.late);
             let more = if late { self.lateness() } else { Duration::ZERO };
-            self.schedule(self.link_delay + more, Happening::Deliver { to, heartbeat });
+            let at = self.now + (self.link_delay + more);
+            self.queue.add(at, Happening::Deliver { to, heartbeat: *heartbeat });
         }
     }
 

@@ -5,18 +5,33 @@ use super::device::Mode;
 use super::plan::ms;
 use super::queue::{Happening, Work};
 use crate::engine::{Input, Outcome, Why};
-use crate::types::{FenceFault, OpId};
+use crate::types::{FenceFault, Heartbeat, OpId};
 
 impl World {
+    /// Lets what lies at a place of the queue happen, now.
+    pub fn happen_at(&mut self, place: usize) {
+        let Happening::Deliver { to, heartbeat } = self.queue.at(place) else {
+            let happening = self.queue.take(place);
+            self.happen(happening);
+            return;
+        };
+        // Most of what happens is this, and it is large: it is read where it lies.
+        let (to, heartbeat) = (*to, *heartbeat);
+        self.queue.forget(place);
+        self.deliver(to, heartbeat);
+    }
+
+    fn deliver(&mut self, to: usize, heartbeat: Heartbeat) {
+        if self.machines[to].powered {
+            let at = self.local(to);
+            self.give(to, Input::Heard { link: heartbeat.link, at, heartbeat });
+        }
+    }
+
     /// Lets one thing happen, now.
     pub fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Deliver { to, heartbeat } => {
-                if self.machines[to].powered {
-                    let at = self.local(to);
-                    self.give(to, Input::Heard { link: heartbeat.link, at, heartbeat });
-                }
-            }
+            Happening::Deliver { to, heartbeat } => self.deliver(to, heartbeat),
             Happening::Claim { to, vip, mac } => {
                 let at = self.local(to);
                 self.give(to, Input::Claim { vip, mac, at });

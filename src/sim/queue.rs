@@ -105,8 +105,15 @@ impl Queue {
 
     /// When the next thing happens, and its place, until something is added or taken.
     pub fn next(&self) -> Option<(Instant, usize)> {
-        let (index, key) = self.keys.iter().enumerate().min_by_key(|(_, k)| (k.at, k.order))?;
-        Some((key.at, index))
+        let mut first = *self.keys.first()?;
+        let mut place = 0;
+        for (index, key) in self.keys.iter().enumerate().skip(1) {
+            if (key.at, key.order) < (first.at, first.order) {
+                first = *key;
+                place = index;
+            }
+        }
+        Some((first.at, place))
     }
 
     /// Takes what lies at a place.
@@ -114,6 +121,13 @@ impl Queue {
         let key = self.keys.swap_remove(index);
         self.free.push(key.slot);
         self.slots[key.slot as usize].take().expect("a key has its slot")
+    }
+
+    /// Forgets what lies at a place.
+    pub fn forget(&mut self, index: usize) {
+        let key = self.keys.swap_remove(index);
+        self.free.push(key.slot);
+        self.slots[key.slot as usize] = None;
     }
 
     /// All that is under way, in no order.

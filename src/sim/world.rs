@@ -185,8 +185,7 @@ impl World {
                     return false;
                 }
                 self.now = self.now.max(at);
-                let happening = self.queue.take(index);
-                self.happen(happening);
+                self.happen_at(index);
             }
             (_, Some((at, machine))) => {
                 if at > until {
