@@ -301,6 +301,7 @@ fn every_mutant_finds_what_it_changes() {
         let changed =
             sources().iter().filter(|(path, text)| mutant.apply(path, text) != *text).count();
         assert!(changed > 0, "{} changes nothing", mutant.name);
+        assert!(mutant.mistake.ends_with('.'), "{}: a sentence", mutant.name);
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) struct Word {
     state: PeerState,
     held_term: Term,
     eligible: bool,
+    good_nics: u8,
 }
 
 /// How long a host is heard before its devices' off contradicts it, and what follows from it.
@@ -55,6 +56,7 @@ pub struct Ledger {
     /// By machine: when its daemon was suspended, and when it last went on after so long that it
     /// must doubt what it holds.
     suspended_at: [Instant; MACHINES_MAX],
+    resumed_at: [Instant; MACHINES_MAX],
     doubts_since: [Option<Instant>; MACHINES_MAX],
     /// By machine: since when it owes the networks an announcement of what it holds.
     pub(super) owes_since: [Option<Instant>; MACHINES_MAX],
@@ -188,6 +190,7 @@ impl World {
     /// A daemon goes on: after a long time it must ask itself whether it was replaced.
     pub(super) fn note_resume(&mut self, machine: usize) {
         self.disturb(machine);
+        self.ledger.resumed_at[machine] = self.now;
         let suspended_for = self.now.since(self.ledger.suspended_at[machine]);
         if suspended_for > self.plan.timing.deadtime * 2 {
             self.ledger.doubts_since[machine] = Some(self.now);
@@ -196,14 +199,12 @@ impl World {
 
     /// An input goes into an engine.
     pub(super) fn note_input(&mut self, machine: usize, input: &Input) {
-        let (heartbeat, at) = match input {
-            Input::Heard { heartbeat, at, .. } => (heartbeat, *at),
-            Input::Done { outcome: Outcome::Refused(why), .. } if why.as_str() == DISK_REFUSES => {
-                self.ledger.refused_at[machine].get_or_insert(self.now);
-                return;
-            }
-            _ => return,
-        };
+        if let Input::Done { outcome: Outcome::Refused(why), .. } = input
+            && why.as_str() == DISK_REFUSES
+        {
+            self.ledger.refused_at[machine].get_or_insert(self.now);
+        }
+        let Input::Heard { heartbeat, at, .. } = input else { return };
         let node = self.machines[machine].daemon.as_ref().map(|daemon| &daemon.node);
         if node.is_none_or(|node| node.incarnation() != heartbeat.echo_incarnation) {
             return;
@@ -223,6 +224,7 @@ impl World {
                 state: heartbeat.state,
                 held_term: heartbeat.held_term,
                 eligible: heartbeat.flags.eligible,
+                good_nics: heartbeat.good_nics,
             });
         }
     }
@@ -391,6 +393,11 @@ impl World {
         };
         let silent_for = self.now.since(since);
         self.expect(silent_for >= listens, "it cuts the power of one that it has not listened for");
+        let carrier = self.machines[machine].carrier;
+        let bad = (0..usize::from(self.plan.nics)).filter(|nic| !carrier[*nic]);
+        let worse =
+            word.is_some_and(|word| bad.into_iter().any(|nic| word.good_nics >> nic & 1 == 1));
+        self.expect(!worse, "it cuts a power though its path is worse than its victim's was");
         let held = word.is_some_and(|word| word.state.may_hold());
         let delay = if held { Duration::ZERO } else { self.plan.fence_delays[host] };
         self.expect(silent_for >= listens + delay, "it cuts a power sooner than it is told to");
@@ -403,8 +410,7 @@ impl World {
         let learns = self.ledger.learning == Some(machine);
         let quiet_for =
             if learns { self.now.since(self.ledger.disturbed_at[host]) } else { quiet_for };
-        let asks = !self.machines[machine].mute;
-        if !self.serves_before(host, machine, learns) || !asks {
+        if !self.serves_before(host, machine, learns) {
             return;
         }
         if quiet_for < timing.deadtime + timing.initdead {
@@ -454,21 +460,36 @@ impl World {
 
     /// What is told is true.
     pub(super) fn check_event(&mut self, machine: usize, event: &Event) {
-        match event {
-            Event::Frozen { node, cause, .. } => self.check_frozen(machine, *node, *cause),
-            Event::Proven { node, by: ProofKind::Fenced } => self.check_fenced(machine, *node),
-            Event::Degraded { on, .. } => {
-                self.ledger.degraded[machine] += if *on { 1 } else { -1 };
-            }
+        if let Event::Frozen { node, cause, .. } = event {
+            self.check_frozen(machine, *node, *cause);
+        } else if let Event::Proven { node, by: ProofKind::Fenced } = event {
+            self.check_fenced(machine, *node);
+        } else if let Event::PeerLost { node, .. } = event {
+            self.check_lost(machine, *node);
+        } else if let Event::Degraded { on, .. } = event {
+            self.ledger.degraded[machine] += if *on { 1 } else { -1 };
+        } else if matches!(event, Event::PeerHeard { .. } | Event::Nic { good: true, .. }) {
             // A cut has healed, or a NIC is back: whoever holds tells it.
-            Event::PeerHeard { .. } | Event::Nic { good: true, .. } => self.owe(machine),
+            self.owe(machine);
+        } else if matches!(event, Event::TwoActives { yields: false, .. }) {
             // And once another holder has given way.
-            Event::TwoActives { yields: false, .. } => {
-                self.owe(machine);
-                self.ledger.rivals[machine] = self.is(machine, PeerState::Active);
-            }
-            _ => {}
+            self.owe(machine);
+            self.ledger.rivals[machine] = self.is(machine, PeerState::Active);
         }
+    }
+
+    /// Own lateness is not a peer's silence.
+    fn check_lost(&self, machine: usize, node: NodeId) {
+        let of = usize::from(node.get()) - 1;
+        let timing = &self.plan.timing;
+        let patience = timing.deadtime.saturating_sub(timing.keepalive * 2 + self.link_delay);
+        let quiet_for = self.now.since(self.ledger.disturbed_at[of]);
+        let speaks = self.machines[of].is_awake()
+            && self.are_linked(machine, of)
+            && !self.network.noise.is_any()
+            && quiet_for > self.acquaintance();
+        let late = self.now < self.ledger.resumed_at[machine] + patience;
+        self.expect(!(speaks && late), "it counts its own lateness as a peer's silence");
     }
 
     fn owe(&mut self, machine: usize) {
@@ -552,9 +573,7 @@ impl World {
         if force {
             return;
         }
-        let serves = self.serves_before(of, machine, false)
-            && !self.machines[machine].mute
-            && self.now.since(changed) > settle;
+        let serves = self.serves_before(of, machine, false) && self.now.since(changed) > settle;
         self.expect(!serves, "an operator's word against addresses that answer");
         let checked = timing.fence_check_interval * 2 + timing.level_timeout * 4;
         let known =
