@@ -9,6 +9,7 @@ use super::machine::{Disk, Taking};
 use super::plan::ms;
 use super::queue::Happening;
 use super::seeds::{Trial, restart};
+use crate::engine::Answer;
 use crate::types::{Mac, PeerState, VipId};
 
 /// Until one holds again after everything is mended: a frozen ladder's longest rest, a failed
@@ -73,7 +74,7 @@ impl Trial {
         }
         world.forget();
         world.note_fault(|| "and a last thing happens".to_owned());
-        let choice = random.below(13);
+        let choice = random.below(14);
         match choice {
             0 => self.lose_the_active(active),
             1 => self.stop_the_active(active),
@@ -85,6 +86,7 @@ impl Trial {
             7 => self.be_lied_to(active),
             8 => self.be_replaced(active),
             9 => self.cut_it_unclearly(active),
+            10 => self.be_told_lies(active),
             _ => self.live_with_a_fault(active),
         }
     }
@@ -277,6 +279,32 @@ impl Trial {
         self.world.expect(self.world.cuts_of(active) == cuts, "a host is cut down while it boots");
         self.world
             .expect(one_holds(&self.world), "a host that is back does not end the frozen state");
+    }
+
+    /// An operator says of the active that it is off, while something shows that it is not.
+    fn be_told_lies(&mut self, active: usize) {
+        let timing = self.world.plan.timing;
+        let other = (active + 1) % self.world.machines.len();
+        self.world.set_modes(active, Mode::StaysOn);
+        self.world.run(timing.fence_check_interval + timing.level_timeout);
+        // It is heard; then it is not, and its addresses may answer; then they do.
+        self.expect_denied(other, active, true);
+        self.world.cut_all(active, other, true);
+        for _ in 0..3 {
+            self.world.run(timing.deadtime * self.random.below(70) as u32 / 100);
+            self.expect_denied(other, active, false);
+        }
+        // Nobody sees it any more, but its devices say that it has power.
+        self.world.set_parted(active, other, true);
+        for _ in 0..3 {
+            self.world.run(timing.deadtime * self.random.below(200) as u32 / 100);
+            self.expect_denied(other, active, false);
+        }
+    }
+
+    fn expect_denied(&mut self, at: usize, of: usize, force: bool) {
+        let answer = self.world.confirm_off(at, of, force);
+        self.world.expect(answer != Answer::Accepted, "an operator's lie is believed");
     }
 
     /// Something fails that a serving node can live with: it goes on, and everybody is told.
