@@ -17,11 +17,13 @@ use crate::types::{FenceFault, Heartbeat, Incarnation, Instant, PeerState, Seq, 
 const COLLISION_MAX: Duration = Duration::from_secs(15);
 
 /// What the checks remember of a world.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Ledger {
+    /// Whether it is followed who hears whom: not where clocks mean nothing.
+    pub follows: bool,
     /// By machine and peer: the newest heartbeat that answers to the daemon that runs now, and when
     /// it was given it, by the world's time. Later daemons have higher incarnations in a world.
-    heard: [[Option<(Incarnation, Seq, Instant)>; MACHINES_MAX]; MACHINES_MAX],
+    heard: Vec<[Option<(Incarnation, Seq, Instant)>; MACHINES_MAX]>,
     /// By machine: when something last disturbed it, its links or its networks.
     disturbed_at: [Instant; MACHINES_MAX],
     /// By machine: the highest term it ever took.
@@ -34,6 +36,21 @@ pub struct Ledger {
     collided_at: Option<Instant>,
     /// The operator's request that was made last, and the answer to it.
     request: Option<(RequestId, Option<Answer>)>,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            follows: true,
+            heard: Vec::new(),
+            disturbed_at: Default::default(),
+            held: Default::default(),
+            forgets: Default::default(),
+            devices_changed_at: Instant::ZERO,
+            collided_at: None,
+            request: None,
+        }
+    }
 }
 
 impl Ledger {
@@ -97,7 +114,10 @@ impl World {
     /// A daemon starts: it has heard nobody yet, and must not have forgotten what it held.
     pub(super) fn note_start(&mut self, machine: usize) {
         self.disturb(machine);
-        self.ledger.heard[machine] = [None; MACHINES_MAX];
+        if self.ledger.follows {
+            self.ledger.heard.resize(self.machines.len(), [None; MACHINES_MAX]);
+            self.ledger.heard[machine] = [None; MACHINES_MAX];
+        }
         if self.ledger.forgets[machine] {
             return;
         }
@@ -111,7 +131,8 @@ impl World {
         let node = self.machines[machine].daemon.as_ref().map(|daemon| &daemon.node);
         if node.is_some_and(|node| node.incarnation() == heartbeat.echo_incarnation) {
             let from = usize::from(heartbeat.from.get()) - 1;
-            let Some(newest) = self.ledger.heard[machine].get_mut(from) else { return };
+            let told = self.ledger.heard.get_mut(machine).and_then(|heard| heard.get_mut(from));
+            let Some(newest) = told else { return };
             let told = (heartbeat.incarnation, heartbeat.seq);
             if newest.is_none_or(|(life, seq, _)| told > (life, seq)) {
                 *newest = Some((heartbeat.incarnation, heartbeat.seq, self.now));
@@ -198,7 +219,8 @@ impl World {
         if !serves || !asks || quiet_for < timing.deadtime + timing.initdead {
             return;
         }
-        let heard_at = self.ledger.heard[machine][host].map(|(_, _, at)| at);
+        let heard = self.ledger.heard.get(machine).and_then(|heard| heard[host]);
+        let heard_at = heard.map(|(_, _, at)| at);
         self.expect(
             heard_at.is_some(),
             "it cuts the power of one that serves, and that it never heard",

@@ -54,6 +54,7 @@ fn root(name: &'static str, shows: &'static str, plan: Plan, budget: Budget) -> 
     let mut world = World::new(plan);
     world.story.kept = false;
     world.now = Instant::ZERO;
+    world.ledger.follows = false;
     Root { name, shows, state: State::new(world, budget) }
 }
 
@@ -62,15 +63,15 @@ pub fn roots() -> Vec<Root> {
     let none = Budget::default();
     let looks = |nodes, levels: &[u8]| Plan { blind: false, ..plan(nodes, levels) };
     vec![
-        root("w-stall", "", plan(2, &[]), Budget { stalls: 1, ..none }),
-        root("w-carrier", "", plan(2, &[]), Budget { carriers: 1, ..none }),
         root("w-loss-kill", "", plan(2, &[]), Budget { losses: 1, returns: 1, kills: 1, ..none }),
-        root("w-confirm", "", plan(2, &[]), Budget { losses: 1, confirms: 1, ..none }),
+        root("w-stall-kill", "", plan(2, &[]), Budget { stalls: 1, kills: 1, ..none }),
         root("w3", "", plan(3, &[]), none),
         root("w-looks", "", looks(2, &[]), none),
+        root("w-looks-kill", "", looks(2, &[]), Budget { kills: 1, ..none }),
         root("f", "", plan(2, &[1]), none),
         root("f-ret", "", plan(2, &[1]), Budget { returns: 1, ..none }),
         root("f-kill", "", plan(2, &[1]), Budget { kills: 1, ..none }),
+        root("f-stop", "", plan(2, &[1]), Budget { stops: 1, ..none }),
         root("f-dev", "", plan(2, &[1]), Budget { devices: 1, ..none }),
         root("f-looks", "", looks(2, &[1]), none),
     ]
