@@ -324,6 +324,9 @@ pub enum Degradation {
     PeerNotReady(NodeId),
     /// A fence device does not give a reading: a failover would freeze.
     FenceDevice(DeviceId),
+    /// A fence device read off while its host was heard: its off is no proof, so that a failover
+    /// would freeze.
+    FenceContradicted(DeviceId),
     /// The record cannot be written to disk.
     Record,
     /// The boot-local mark cannot be written: a restarted daemon could not adopt.

@@ -223,7 +223,7 @@ impl Ladder {
     }
 
     /// Takes a device's answer in; the device, if it was one of this ladder's, and whether the
-    /// answer tells more of the device than that it took a command.
+    /// answer tells if it gives readings. That of a command does if no reading follows it.
     pub(super) fn answer(
         &mut self,
         ground: &mut Ground<'_>,
@@ -246,7 +246,7 @@ impl Ladder {
                         self.commanded.retain(|(device, _)| *device != attempt.device);
                         self.commanded.push((attempt.device, ended));
                     }
-                    return Some((attempt.device, reading != Ok(Power::Unknown)));
+                    return Some((attempt.device, matches!(attempt.step, Step::Failed)));
                 }
                 Step::Reading { op: ours } if ours == op => {
                     attempt.note_reading(ground, reading, left);

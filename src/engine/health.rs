@@ -79,6 +79,7 @@ impl Node {
                     && note(Degradation::ConfigDiffers(node), is_heard && differs)
                     && self.devices.iter().filter(|device| device.node == node).all(|device| {
                         note(Degradation::FenceDevice(device.id), device.is_failing())
+                            && note(Degradation::FenceContradicted(device.id), device.distrusted)
                     })
             })
     }

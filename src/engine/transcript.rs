@@ -120,7 +120,9 @@ impl Event {
                 | Degradation::LinkDown(node, _)
                 | Degradation::PeerNotReady(node)
                 | Degradation::ConfigDiffers(node) => names.node(*node),
-                Degradation::FenceDevice(id) => names.device(*id),
+                Degradation::FenceDevice(id) | Degradation::FenceContradicted(id) => {
+                    names.device(*id)
+                }
                 Degradation::Record | Degradation::Mark | Degradation::PathBad => "",
             },
             Self::Role { .. }
@@ -503,6 +505,11 @@ pub fn fmt_degradation(f: &mut impl fmt::Write, what: Degradation, names: &Names
         Degradation::FenceDevice(id) => {
             let device = names.device(id);
             write!(f, "fence device {device} gives no reading: a failover would freeze")
+        }
+        Degradation::FenceContradicted(id) => {
+            let device = names.device(id);
+            write!(f, "fence device {device} read off while its host was heard: its off is no ")?;
+            write!(f, "proof, a failover would freeze")
         }
         Degradation::Record => write!(f, "the state directory cannot be written"),
         Degradation::Mark => {
