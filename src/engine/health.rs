@@ -73,7 +73,10 @@ impl Node {
                 note(Degradation::PeerMissing(node), is_active && gone)
                     && note(Degradation::PeerNotReady(node), is_active && is_heard && !ready)
                     && peer.links.iter().all(|link| {
-                        let is_bad = is_heard && is_bad(link.state());
+                        // A peer that is heard again on one link is heard on the others soon.
+                        let heard_since = peer.heard_since().map(|since| since + link.deadtime);
+                        let is_known = heard_since.is_some_and(|until| self.now >= until);
+                        let is_bad = is_known && is_bad(link.state());
                         note(Degradation::LinkDown(node, link.id), is_bad)
                     })
                     && note(Degradation::ConfigDiffers(node), is_heard && differs)
