@@ -192,8 +192,8 @@ pub enum Event {
     Degraded {
         /// What.
         what: Degradation,
-        /// Whether it is so now.
-        on: bool,
+        /// What has become of it.
+        change: Change,
     },
     /// An operator confirmed that a node holds nothing.
     ConfirmedOff {
@@ -335,6 +335,17 @@ pub enum Degradation {
     ConfigDiffers(NodeId),
     /// This node's own service path is not good.
     PathBad,
+}
+
+/// What has become of a degradation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// It is so from now on.
+    Begun,
+    /// It is well again.
+    Mended,
+    /// It is no longer this node's to judge: its role changed, or the peer is not heard any more.
+    Unjudged,
 }
 
 /// Why an authentic heartbeat was refused.

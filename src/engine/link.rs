@@ -210,6 +210,11 @@ impl Link {
         }
     }
 
+    /// Whether the peer said last that it does not hear us here.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.unheard_since.is_some()
+    }
+
     /// When the link is one-way, unless the peer hears us before: on a link that works again it
     /// needs its time to hear us and to say so.
     fn one_way_at(&self) -> Option<Instant> {

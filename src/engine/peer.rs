@@ -147,6 +147,11 @@ impl Peer {
         self.is_heard() && self.said.as_ref().is_some_and(|said| said.state.may_hold())
     }
 
+    /// Whether the last that it told is that its daemon ends: its silence is expected.
+    pub(super) fn said_goodbye(&self) -> bool {
+        self.last_role.is_some_and(|(state, _)| state == PeerState::Stopped)
+    }
+
     /// Whether it ever was heard in this life of ours.
     pub(super) fn was_heard(&self) -> bool {
         self.identity.is_some()

@@ -5,7 +5,9 @@
 use core::fmt;
 use core::time::Duration;
 
-use super::event::{Cause, Degradation, Event, FrozenCause, Life, LinkState, ProofKind, Refusal};
+use super::event::{
+    Cause, Change, Degradation, Event, FrozenCause, Life, LinkState, ProofKind, Refusal,
+};
 use crate::types::{FenceFault, Names, PeerState, Power};
 
 /// How loud an event is.
@@ -51,13 +53,10 @@ impl Event {
             | Self::ConfirmedOff { .. }
             | Self::ProofVoid { .. }
             | Self::Refused { .. } => Severity::Warning,
-            Self::Degraded { on, .. } => {
-                if *on {
-                    Severity::Warning
-                } else {
-                    Severity::Info
-                }
-            }
+            Self::Degraded { change, .. } => match change {
+                Change::Begun => Severity::Warning,
+                Change::Mended | Change::Unjudged => Severity::Info,
+            },
             Self::Nic { good, .. } => {
                 if *good {
                     Severity::Info
@@ -346,8 +345,12 @@ impl Line<'_> {
             Event::VipNotRestored { vip, why } => {
                 write!(f, "vip {} cannot be put back: {}", names.vip(*vip), why.as_str())
             }
-            Event::Degraded { what, on } => {
-                let word = if *on { "degraded" } else { "no longer degraded" };
+            Event::Degraded { what, change } => {
+                let word = match change {
+                    Change::Begun => "degraded",
+                    Change::Mended => "no longer degraded",
+                    Change::Unjudged => "no longer judged",
+                };
                 write!(f, "{word}: ")?;
                 fmt_degradation(f, *what, names)
             }
