@@ -138,14 +138,14 @@ pub enum Event {
         /// The peer, if the MAC is known to be its.
         node: Option<NodeId>,
     },
-    /// A peer claims to be active while this node is.
+    /// A peer holds the resources while this node does.
     TwoActives {
         /// The peer.
         node: NodeId,
         /// Its term.
         term: Term,
-        /// Whether this node gives way.
-        yields: bool,
+        /// Who gives way.
+        verdict: Verdict,
     },
     /// All resources are held.
     Acquired {
@@ -213,6 +213,17 @@ pub enum Event {
         /// How many of that reason since the start.
         count: u64,
     },
+}
+
+/// Who gives way where two hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// This node does.
+    WeYield,
+    /// The peer has to.
+    TheyMustYield,
+    /// The peer does already.
+    TheyYield,
 }
 
 /// Why the role changed.

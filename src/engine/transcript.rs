@@ -6,7 +6,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::event::{
-    Cause, Change, Degradation, Event, FrozenCause, Life, LinkState, ProofKind, Refusal,
+    Cause, Change, Degradation, Event, FrozenCause, Life, LinkState, ProofKind, Refusal, Verdict,
 };
 use crate::types::{FenceFault, Names, PeerState, Power};
 
@@ -317,17 +317,21 @@ impl Line<'_> {
                 }
                 write!(f, "claims {}, which this node holds", names.vip(*vip))
             }
-            Event::TwoActives { node, term, yields } => {
+            Event::TwoActives { node, term, verdict } => {
                 let node = names.node(*node);
-                let verdict = if *yields { "this node gives way" } else { "it must give way" };
-                write!(f, "collision: {node} claims to be active too term={term}: {verdict}")
+                let (claim, verdict) = match verdict {
+                    Verdict::WeYield => ("claims to be active too", "this node gives way"),
+                    Verdict::TheyMustYield => ("claims to be active too", "it must give way"),
+                    Verdict::TheyYield => ("held the resources too", "it is giving them up"),
+                };
+                write!(f, "collision: {node} {claim} term={term}: {verdict}")
             }
             Event::Acquired { term, took } => {
                 write!(f, "acquired: all resources in {} term={term}", Ms(*took))
             }
             Event::AcquireFailed { why, retry_in } => write!(
                 f,
-                "acquire failed: {}; rolled back, next attempt in {} at the earliest",
+                "acquire failed: {}; giving back what was taken, next attempt in {} at the earliest",
                 why.as_str(),
                 Ms(*retry_in)
             ),
