@@ -293,7 +293,8 @@ impl Peer {
     }
 
     /// Judges all links, and the presence from them. `started` is when the listening began and
-    /// `initdead_until` when a peer that was never heard counts as lost.
+    /// `initdead_until` when a peer that was never heard counts as lost. The silence of one that
+    /// said goodbye is nothing to tell.
     pub(super) fn judge(
         &mut self,
         now: Instant,
@@ -302,8 +303,9 @@ impl Peer {
         out: &mut Effects,
     ) {
         let node = self.node();
+        let is_expected = self.said_goodbye();
         for link in &mut self.links {
-            if let Some(state) = link.judge(now, started) {
+            if let Some(state) = link.judge(now, started).filter(|_| !is_expected) {
                 let link = link.id;
                 out.push(Effect::Report(Event::Link { node, link, state }));
             }
@@ -319,13 +321,15 @@ impl Peer {
         }
         self.presence = presence;
         match presence {
-            Presence::Late => out.push(Effect::Report(Event::PeerLate { node })),
+            Presence::Late if !is_expected => out.push(Effect::Report(Event::PeerLate { node })),
             Presence::Lost => {
                 self.presence_since = now;
                 let silent = now.since(self.heard_at().unwrap_or(started));
-                out.push(Effect::Report(Event::PeerLost { node, silent }));
+                if !is_expected {
+                    out.push(Effect::Report(Event::PeerLost { node, silent }));
+                }
             }
-            Presence::Heard | Presence::Unheard => {}
+            Presence::Late | Presence::Heard | Presence::Unheard => {}
         }
     }
 

@@ -58,3 +58,29 @@ fn a_stall_does_not_mend_what_the_peer_said() {
     world.expect_told(0, "stalled");
     world.expect_untold(0, "the configuration of b");
 }
+
+/// Who says goodbye falls silent. Who is started again and then lost is told as ever.
+#[test]
+fn the_silence_behind_a_goodbye_is_not_told() {
+    for leaving in 0..2 {
+        let mut world = World::pair();
+        world.forget();
+        world.stop(leaving);
+        world.run(ms(500));
+        let name = ["a", "b"][leaving];
+        let other = 1 - leaving;
+        world.expect_told(other, &format!("peer {name} is stopped"));
+        world.expect_told(other, &format!("degraded: {name} is missing"));
+        for text in ["link link", "late", "lost"] {
+            world.expect_untold(other, text);
+        }
+        world.start_daemon(leaving);
+        world.run(ms(100));
+        world.expect_told(other, &format!("peer {name} heard with a restarted daemon"));
+        world.expect_told(other, &format!("link link1 to {name}: up"));
+        world.expect_told(other, &format!("no longer degraded: {name} is missing"));
+        world.power_off(leaving);
+        world.run(ms(100));
+        world.expect_told(other, &format!("peer {name} lost"));
+    }
+}
