@@ -98,6 +98,8 @@ pub(super) struct Peer {
     pub(super) grace_until: Option<Instant>,
     /// The introduction that was answered last, and when.
     pub(super) introduced: Option<(Incarnation, Instant)>,
+    /// Since when introductions come that lead to nothing, and when the last one came.
+    introducing: Option<(Instant, Instant)>,
     /// What it was told last: when that changes, it is told at once.
     pub(super) told: Told,
 }
@@ -126,6 +128,7 @@ impl Peer {
             silent: false,
             grace_until: None,
             introduced: None,
+            introducing: None,
             told: Told::default(),
         }
     }
@@ -160,6 +163,15 @@ impl Peer {
     /// Whether that incarnation's word was the last one that it could not be believed by.
     pub(super) fn has_introduced(&self, incarnation: Incarnation) -> bool {
         self.introduced.is_some_and(|(introduced, _)| introduced == incarnation)
+    }
+
+    /// Takes an introduction in; whether they have gone on for longer than `deadtime`, without a
+    /// gap as long as that. A daemon that has just started is accepted within a round trip.
+    pub(super) fn note_introduction(&mut self, now: Instant, deadtime: Duration) -> bool {
+        let before = self.introducing.filter(|(_, last)| now < *last + deadtime);
+        let since = before.map_or(now, |(since, _)| since);
+        self.introducing = Some((since, now));
+        now > since + deadtime
     }
 
     /// Which of its service NICs it last said are good; all, if it never said.
@@ -249,6 +261,7 @@ impl Peer {
         self.session = Session(self.session.0.wrapping_add(1));
         self.said = None;
         self.granted = Term::NONE;
+        self.introducing = None;
         for link in &mut self.links {
             link.reset();
         }

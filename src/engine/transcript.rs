@@ -454,7 +454,9 @@ fn refusal_text(reason: Refusal) -> &'static str {
         Refusal::OtherLink => "sent on another link",
         Refusal::Replayed => "heard before",
         Refusal::Stale => "older than the replay window",
-        Refusal::Unproven => "of another incarnation that does not answer to ours",
+        Refusal::Unproven => {
+            "of an incarnation that does not answer to ours: it does not hear us, or was recorded"
+        }
         Refusal::Term => "with a term that nobody can have reached",
     }
 }
