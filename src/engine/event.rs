@@ -52,6 +52,8 @@ pub enum Event {
         node: NodeId,
         /// How long it has been silent.
         silent: Duration,
+        /// Whether it was heard at all since this daemon's start.
+        was_heard: bool,
     },
     /// A link to a peer changed its state.
     Link {
@@ -333,10 +335,10 @@ pub enum Degradation {
     LinkDown(NodeId, LinkId),
     /// A peer is heard, but could not take over now.
     PeerNotReady(NodeId),
-    /// A fence device does not give a reading: a failover would freeze.
+    /// A fence device does not give a reading: a failover that needs it would freeze.
     FenceDevice(DeviceId),
     /// A fence device read off while its host was heard: its off is no proof, so that a failover
-    /// would freeze.
+    /// that needs it would freeze.
     FenceContradicted(DeviceId),
     /// The record cannot be written to disk.
     Record,

@@ -339,7 +339,8 @@ impl Peer {
                 self.presence_since = now;
                 let silent = now.since(self.heard_at().unwrap_or(started));
                 if !is_expected {
-                    out.push(Effect::Report(Event::PeerLost { node, silent }));
+                    let was_heard = self.was_heard();
+                    out.push(Effect::Report(Event::PeerLost { node, silent, was_heard }));
                 }
             }
             Presence::Late | Presence::Heard | Presence::Unheard => {}

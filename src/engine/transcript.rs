@@ -228,15 +228,17 @@ impl Line<'_> {
             Event::PeerLate { node } => {
                 write!(f, "peer {} is late on all links", names.node(*node))
             }
-            Event::PeerLost { node, silent } => {
-                write!(f, "peer {} lost: silent for {}", names.node(*node), Ms(*silent))
+            Event::PeerLost { node, silent, was_heard } => {
+                let silence = if *was_heard { "silent for" } else { "not heard once in" };
+                write!(f, "peer {} lost: {silence} {}", names.node(*node), Ms(*silent))
             }
             Event::Link { node, link, state } => {
                 let (link, node) = (names.link(*link), names.node(*node));
                 write!(f, "link {link} to {node}: {}", link_text(*state))
             }
             Event::Stalled { late_by } => {
-                write!(f, "stalled: this daemon woke {} late and forgives the peers", Ms(*late_by))
+                write!(f, "stalled: this daemon woke {} late: what it did ", Ms(*late_by))?;
+                write!(f, "not hear meanwhile is nobody's silence")
             }
             Event::Nic { nic, good } => {
                 let text =
@@ -513,12 +515,13 @@ pub fn fmt_degradation(f: &mut impl fmt::Write, what: Degradation, names: &Names
         }
         Degradation::FenceDevice(id) => {
             let device = names.device(id);
-            write!(f, "fence device {device} gives no reading: a failover would freeze")
+            write!(f, "fence device {device} gives no reading: a failover that needs it ")?;
+            write!(f, "would freeze")
         }
         Degradation::FenceContradicted(id) => {
             let device = names.device(id);
             write!(f, "fence device {device} read off while its host was heard: its off is no ")?;
-            write!(f, "proof, a failover would freeze")
+            write!(f, "proof, a failover that needs it would freeze")
         }
         Degradation::Record => write!(f, "the state directory cannot be written"),
         Degradation::Mark => {
@@ -528,7 +531,8 @@ pub fn fmt_degradation(f: &mut impl fmt::Write, what: Degradation, names: &Names
             write!(f, "the configuration of {} differs from ours", names.node(node))
         }
         Degradation::PathBad => {
-            write!(f, "a service NIC of this node has no carrier, or no ping target answers")
+            write!(f, "a service NIC of this node has no carrier, or no ping target answers: ")?;
+            write!(f, "as a standby it fences nobody")
         }
     }
 }
