@@ -333,7 +333,7 @@ impl Line<'_> {
             }
             Event::AcquireFailed { why, retry_in } => write!(
                 f,
-                "acquire failed: {}; giving back what was taken, next attempt in {} at the earliest",
+                "acquire failed: {}; giving up what was taken, next attempt in {} at the earliest",
                 why.as_str(),
                 Ms(*retry_in)
             ),
