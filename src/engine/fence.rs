@@ -238,6 +238,9 @@ impl Ladder {
             match attempt.step {
                 Step::Looking { op: ours } if ours == op => {
                     attempt.note_look(ground, reading, left);
+                    if matches!(attempt.step, Step::Off) {
+                        *last_off = place;
+                    }
                     return Some((attempt.device, true));
                 }
                 Step::Commanding { op: ours } if ours == op => {

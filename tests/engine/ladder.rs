@@ -116,6 +116,28 @@ fn a_level_is_over_when_its_timeout_is() {
     }
 }
 
+/// Both outlets were told in an earlier round and are only looked at. Somebody switches the first
+/// on again behind its reading, before the second reads off: there was no moment without power.
+#[test]
+fn an_outlet_that_is_on_again_before_the_other_reads_off_is_no_proof() {
+    let mut world = with_levels(vec![2]);
+    for device in 0..2 {
+        world.devices[device].mode = Mode::Unclear;
+    }
+    world.power_off(0);
+    assert!(world.run_until(ms(400), |w| w.is(1, PeerState::Frozen)).is_some());
+    for device in 0..2 {
+        world.devices[device].mode = Mode::Works;
+    }
+    world.devices[1].delay = ms(20);
+    let orders = world.devices[0].orders;
+    assert!(world.run_until(ms(600), |w| w.devices[0].orders > orders).is_some());
+    world.run(ms(5));
+    world.devices[0].outlet_on = true;
+    world.run(ms(60));
+    world.expect_untold(1, "proof: ");
+}
+
 /// Both outlets read off, and then there is no time left to see that they still do.
 #[test]
 fn a_level_that_cannot_be_confirmed_in_time_is_no_contradiction() {
