@@ -28,6 +28,7 @@ struct Wanted {
 }
 
 fn wanted() -> Result<Wanted, lexopt::Error> {
+    use lexopt::Arg;
     use lexopt::prelude::{Long, ValueExt};
     let mut wanted = Wanted { from: 0, count: SEEDS, tell: false };
     let mut parser = lexopt::Parser::from_env();
@@ -40,7 +41,7 @@ fn wanted() -> Result<Wanted, lexopt::Error> {
                 wanted.count = 1;
                 wanted.tell = true;
             }
-            other => return Err(other.unexpected()),
+            Arg::Short(_) | Arg::Long(_) | Arg::Value(_) => return Err(arg.unexpected()),
         }
     }
     Ok(wanted)

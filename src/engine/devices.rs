@@ -73,6 +73,11 @@ impl Devices {
         self.list.iter().find(|d| d.id == id).and_then(|d| d.last).map(|(reading, _)| reading)
     }
 
+    /// Whether any of them read off when it was last read.
+    pub(super) fn reads_off(&self) -> bool {
+        self.list.iter().any(|device| device.off_since.is_some())
+    }
+
     /// Whether the device's off is no proof.
     pub(super) fn is_distrusted(&self, id: DeviceId) -> bool {
         self.list.iter().any(|device| device.id == id && device.distrusted)

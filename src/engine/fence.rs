@@ -99,8 +99,8 @@ enum Stage {
     Level {
         index: usize,
         tries: Vec<Try>,
-        /// When its timeout is over.
-        end: Instant,
+        /// [`ANSWER_MARGIN`] after its timeout is over.
+        deadline: Instant,
         /// The one of `tries` that was the last to read off.
         last_off: usize,
         /// Whether all read off, and all but that one are being read again.
@@ -197,7 +197,7 @@ impl Ladder {
         match &self.stage {
             Stage::Next { .. } => true,
             Stage::Delay { until: at } | Stage::Rest { until: at } => now >= *at,
-            Stage::Level { end, .. } => now >= *end + ANSWER_MARGIN,
+            Stage::Level { deadline, .. } => now >= *deadline,
             Stage::Over => false,
         }
     }
@@ -206,8 +206,7 @@ impl Ladder {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Delay { until } | Stage::Rest { until } => Some(*until),
-            Stage::Level { tries, end, .. } => {
-                let deadline = *end + ANSWER_MARGIN;
+            Stage::Level { tries, deadline, .. } => {
                 let pauses = tries.iter().filter_map(|t| match t.step {
                     Step::Pausing { until } => Some(until),
                     Step::Looking { .. }
@@ -216,7 +215,7 @@ impl Ladder {
                     | Step::Off
                     | Step::Failed => None,
                 });
-                Some(pauses.min().map_or(deadline, |until| until.min(deadline)))
+                Some(pauses.min().map_or(*deadline, |until| until.min(*deadline)))
             }
             Stage::Next { .. } | Stage::Over => None,
         }
@@ -230,10 +229,10 @@ impl Ladder {
         op: OpId,
         reading: Result<Power, FenceFault>,
     ) -> Option<(DeviceId, bool)> {
-        let Stage::Level { tries, end, last_off, confirming, .. } = &mut self.stage else {
+        let Stage::Level { tries, deadline, last_off, confirming, .. } = &mut self.stage else {
             return None;
         };
-        let left = end.since(ground.now);
+        let left = ground.left(*deadline);
         for (place, attempt) in tries.iter_mut().enumerate() {
             match attempt.step {
                 Step::Looking { op: ours } if ours == op => {
@@ -246,8 +245,12 @@ impl Ladder {
                 Step::Commanding { op: ours } if ours == op => {
                     attempt.note_command(ground, reading, left);
                     if let Some(ended @ (Ok(()) | Err(FenceFault::Timeout))) = attempt.command {
-                        self.commanded.retain(|(device, _)| *device != attempt.device);
-                        self.commanded.push((attempt.device, ended));
+                        let device = attempt.device;
+                        let known = self.commanded.iter_mut().find(|(known, _)| *known == device);
+                        match known {
+                            Some((_, before)) => *before = ended,
+                            None => self.commanded.push((device, ended)),
+                        }
                     }
                     return Some((attempt.device, matches!(attempt.step, Step::Failed)));
                 }
@@ -286,9 +289,9 @@ impl Ladder {
                 let index = *index;
                 if ground.may_judge { self.begin_level(ground, index) } else { Progress::Working }
             }
-            Stage::Level { index, tries, end, last_off, confirming } => {
-                let over = ground.may_judge && ground.now >= *end + ANSWER_MARGIN;
-                let (index, left) = (*index, end.since(ground.now));
+            Stage::Level { index, tries, deadline, last_off, confirming } => {
+                let (index, over) = (*index, ground.may_judge && ground.now >= *deadline);
+                let left = ground.left(*deadline);
                 for attempt in tries.iter_mut() {
                     attempt.advance(ground, left, over);
                 }
@@ -361,8 +364,8 @@ impl Ladder {
             Try::begin(ground, *device, level.timeout, first, before)
         });
         let tries = tries.collect();
-        let end = ground.now + level.timeout;
-        self.stage = Stage::Level { index, tries, end, last_off: 0, confirming: false };
+        let deadline = ground.now + level.timeout + ANSWER_MARGIN;
+        self.stage = Stage::Level { index, tries, deadline, last_off: 0, confirming: false };
         Progress::Working
     }
 
@@ -558,6 +561,11 @@ impl Ground<'_> {
         let op = self.ops.next();
         self.out.push(Effect::Power { op, device, order, timeout });
         op
+    }
+
+    /// What is left of a level's timeout.
+    fn left(&self, deadline: Instant) -> Duration {
+        deadline.since(self.now).saturating_sub(ANSWER_MARGIN)
     }
 
     /// An order within what is `left` of the level's timeout; none when nothing is.

@@ -243,7 +243,7 @@ impl Node {
             }
         }
         let until = self.now + self.deadtime_max() * GOODBYE_DEADTIMES;
-        let role = Role::Stopped { since: self.now, until, ended: false };
+        let role = Role::Stopped { since: self.next_sent(), until, ended: false };
         self.change_role(role, Cause::Stop, out);
         self.end_when_heard();
     }

@@ -109,6 +109,12 @@ impl Link {
         self.window.admit(seq)
     }
 
+    /// What `seq` would be; nothing is remembered.
+    pub(super) fn freshness_of(&self, seq: Seq) -> Freshness {
+        let mut window = self.window;
+        window.admit(seq)
+    }
+
     /// Takes in an accepted heartbeat that the kernel received at `at`.
     pub(super) fn hear(&mut self, heartbeat: &Heartbeat, at: Instant) {
         self.heard_count = self.heard_count.saturating_add(1);

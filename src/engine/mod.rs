@@ -24,7 +24,7 @@ mod devices;
 pub mod effect;
 pub mod event;
 mod fence;
-mod freshness;
+pub mod freshness;
 mod health;
 mod holder;
 pub mod input;

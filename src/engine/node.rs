@@ -11,6 +11,7 @@ use super::devices::Devices;
 use super::effect::{Effect, Effects};
 use super::event::{Cause, Event, Life, Refusal};
 use super::fence::Ops;
+use super::freshness::Freshness;
 use super::health::Health;
 use super::input::{Input, Outcome};
 use super::look::Look;
@@ -74,6 +75,8 @@ pub struct Node {
     pub(super) holding: super::holder::Holding,
     pub(super) ops: Ops,
     pub(super) seq: Seq,
+    /// The time that the last heartbeat told.
+    pub(super) sent: Instant,
     refused: [Refused; Refusal::ALL.len()],
     late_answers: u64,
 }
@@ -118,6 +121,7 @@ impl Node {
             holding: super::holder::Holding::default(),
             ops: Ops::default(),
             seq: Seq::default(),
+            sent: Instant::ZERO,
             refused: [Refused::default(); Refusal::ALL.len()],
             late_answers: 0,
             settings: Arc::new(settings),
@@ -212,6 +216,33 @@ impl Node {
     /// This start's incarnation.
     pub fn incarnation(&self) -> crate::types::Incarnation {
         self.settings.incarnation
+    }
+
+    /// When it began to say goodbye; nothing while it goes on.
+    pub fn goodbye_at(&self) -> Option<Instant> {
+        match self.role.get() {
+            Role::Stopped { since, .. } => Some(*since),
+            Role::Joining
+            | Role::Standby
+            | Role::Isolated
+            | Role::Fencing
+            | Role::Frozen
+            | Role::Acquiring(_)
+            | Role::Active { .. }
+            | Role::Releasing(_) => None,
+        }
+    }
+
+    /// Whether any fence device read off when it was last read.
+    pub fn reads_off(&self) -> bool {
+        self.devices.reads_off()
+    }
+
+    /// What a heartbeat would be to the replay window of its link, and whether it would be the
+    /// newest word of its sender; nothing if it is of another incarnation than the known one.
+    pub fn freshness_of(&self, heartbeat: &Heartbeat) -> Option<(Freshness, bool)> {
+        let peer = self.peers.iter().find(|peer| peer.node() == heartbeat.from)?;
+        peer.freshness_of(heartbeat)
     }
 
     /// How many answers came for operations that nobody waits for any more.

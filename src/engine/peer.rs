@@ -189,6 +189,14 @@ impl Peer {
         mac != Mac::NONE && self.macs.contains(&mac)
     }
 
+    /// What a heartbeat of it would be to the window of its link, and whether it would be its
+    /// newest word; nothing if it is of another incarnation than the known one.
+    pub(super) fn freshness_of(&self, heartbeat: &Heartbeat) -> Option<(Freshness, bool)> {
+        self.identity.filter(|id| id.incarnation == heartbeat.incarnation)?;
+        let link = self.links.get(heartbeat.link.index())?;
+        Some((link.freshness_of(heartbeat.seq), heartbeat.seq > self.newest_seq))
+    }
+
     /// Since when this life of it is heard without a gap; nothing while it is not heard.
     pub(super) fn heard_since(&self) -> Option<Instant> {
         self.is_heard().then_some(self.presence_since)

@@ -7,7 +7,7 @@ use super::node::Node;
 use super::peer::Peer;
 use crate::types::heartbeat::{Flags, LINKS_MAX};
 use crate::types::{
-    Hears, Heartbeat, Incarnation, LinkId, Mac, NicId, PeerState, Seq, Session, Term,
+    Hears, Heartbeat, Incarnation, Instant, LinkId, Mac, NicId, PeerState, Seq, Session, Term,
 };
 
 /// All that a heartbeat says besides the link and the MACs: when it changes, it is told at once.
@@ -99,6 +99,7 @@ impl Node {
         out: &mut Effects,
     ) {
         self.seq = Seq(self.seq.0.saturating_add(1));
+        self.sent = self.next_sent();
         let Some(heartbeat) = self.compose(index, link, told, introduction) else { return };
         out.push(Effect::Send(heartbeat));
         if introduction.is_some() {
@@ -108,6 +109,12 @@ impl Node {
         if let Some(link) = self.peers.get_mut(index).and_then(|peer| peer.links.get_mut(link)) {
             link.send_at = now + link.keepalive;
         }
+    }
+
+    /// The time that the next heartbeat tells: each tells a later one, by a nanosecond at least, so
+    /// that an echo tells which one was heard.
+    pub(super) fn next_sent(&self) -> Instant {
+        self.now.max(Instant::from_nanos(self.sent.as_nanos().saturating_add(1)))
     }
 
     fn compose(
@@ -142,7 +149,7 @@ impl Node {
             echo_incarnation: answering.incarnation,
             echo_session: answering.session,
             session: peer.session,
-            sent: self.now.as_nanos(),
+            sent: self.sent.as_nanos(),
             echo_sent: echo.map_or(0, |echo| echo.sent),
             echo_held: echo.map_or(0, |echo| self.now.nanos_since(echo.at)),
             config_digest: self.settings.config_digest,

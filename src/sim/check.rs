@@ -36,6 +36,13 @@ pub struct Ledger {
     request: Option<(RequestId, Option<Answer>)>,
 }
 
+impl Ledger {
+    /// The highest term that a machine ever took, and whether it may forget it.
+    pub(super) fn held_by(&self, machine: usize) -> u64 {
+        self.held[machine].0 << 1 | u64::from(self.forgets[machine])
+    }
+}
+
 impl World {
     /// Fails with the whole story unless it is so.
     pub fn expect(&self, is_so: bool, otherwise: &str) {
@@ -104,7 +111,7 @@ impl World {
         let node = self.machines[machine].daemon.as_ref().map(|daemon| &daemon.node);
         if node.is_some_and(|node| node.incarnation() == heartbeat.echo_incarnation) {
             let from = usize::from(heartbeat.from.get()) - 1;
-            let newest = &mut self.ledger.heard[machine][from];
+            let Some(newest) = self.ledger.heard[machine].get_mut(from) else { return };
             let told = (heartbeat.incarnation, heartbeat.seq);
             if newest.is_none_or(|(life, seq, _)| told > (life, seq)) {
                 *newest = Some((heartbeat.incarnation, heartbeat.seq, self.now));

@@ -135,6 +135,8 @@ pub struct Machine {
     pub powered: bool,
     /// How many times it booted.
     pub boots: u32,
+    /// How many daemons were started on it: the later, the higher its incarnation.
+    pub starts: u32,
     /// Its clock's lead over the world's, in nanoseconds.
     pub clock_lead: u64,
     /// Its daemon, if one runs.
@@ -170,6 +172,7 @@ impl Default for Machine {
         Self {
             powered: true,
             boots: 1,
+            starts: 0,
             clock_lead: 0,
             daemon: None,
             autostart: true,

@@ -37,6 +37,7 @@ pub mod network;
 pub mod plan;
 pub mod queue;
 mod random;
+pub mod search;
 pub mod seeds;
 mod story;
 mod world;

@@ -7,7 +7,7 @@ use crate::types::heartbeat::NICS_MAX;
 use crate::types::{BootId, DeviceId, Incarnation, LinkId, Mac, Names, NodeId};
 
 /// The most machines of a world.
-pub const MACHINES_MAX: usize = 8;
+pub const MACHINES_MAX: usize = 4;
 
 /// Milliseconds, which most times of a world are told in.
 pub const fn ms(millis: u64) -> Duration {
@@ -61,6 +61,9 @@ pub struct Plan {
     pub nics: u8,
     /// How many VIPs there are, dealt out to the NICs in turn.
     pub vips: u16,
+    /// Whether the engines do not know of the VIPs, and so never look for them: whoever is lost is
+    /// fenced at once.
+    pub blind: bool,
     /// How many devices each level of each machine's ladder has. One is a BMC, several are PDU
     /// outlets.
     pub levels: Vec<u8>,
@@ -84,6 +87,7 @@ impl Default for Plan {
             links: 2,
             nics: 2,
             vips: 2,
+            blind: false,
             levels: vec![1],
             timing: Timing::QUICK,
             fence_delays,
@@ -168,7 +172,7 @@ impl Plan {
             peers: peers.collect(),
             links: links.collect(),
             nics: self.nics,
-            vips: self.vips,
+            vips: if self.blind { 0 } else { self.vips },
             macs,
             initdead: self.timing.initdead,
             isolated_grace: self.timing.grace,

@@ -121,6 +121,51 @@ impl Queue {
         self.keys.iter().filter_map(|key| self.slots[key.slot as usize].as_ref())
     }
 
+    /// What lies at a place.
+    pub fn at(&self, index: usize) -> &Happening {
+        self.slots[self.keys[index].slot as usize].as_ref().expect("a key has its slot")
+    }
+
+    /// The places of what happens before what lies at a place.
+    pub fn keys_before(&self, index: usize) -> impl Iterator<Item = usize> {
+        let limit = self.keys[index];
+        let keys = self.keys.iter().enumerate();
+        keys.filter(move |(_, key)| (key.at, key.order) < (limit.at, limit.order)).map(|(i, _)| i)
+    }
+
+    /// Forgets claims and cuts that are under way more often than `cuts` times (claims: once): one
+    /// more does no more.
+    pub fn drop_doubles(&mut self, cuts: usize) {
+        let mut claims: Vec<(usize, VipId, Mac)> = Vec::new();
+        let mut devices: Vec<usize> = Vec::new();
+        let (slots, free) = (&mut self.slots, &mut self.free);
+        self.keys.retain(|key| {
+            let slot = &mut slots[key.slot as usize];
+            let is_new = match slot {
+                Some(Happening::Claim { to, vip, mac }) => {
+                    let claim = (*to, *vip, *mac);
+                    let is_new = !claims.contains(&claim);
+                    claims.push(claim);
+                    is_new
+                }
+                Some(Happening::Cut { device }) => {
+                    let known = devices.iter().filter(|known| *known == device).count();
+                    devices.push(*device);
+                    known < cuts
+                }
+                Some(
+                    Happening::Deliver { .. } | Happening::Shell { .. } | Happening::Boot { .. },
+                )
+                | None => true,
+            };
+            if !is_new {
+                *slot = None;
+                free.push(key.slot);
+            }
+            is_new
+        });
+    }
+
     /// How many things are under way.
     pub fn len(&self) -> usize {
         self.keys.len()

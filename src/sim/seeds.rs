@@ -41,6 +41,7 @@ impl Trial {
         let mut world = World::new(plan(&mut random));
         world.random = Random::new(random.draw());
         world.story.kept = kept;
+        world.story.listens = true;
         let lies = random.percent(5);
         for machine in 0..world.machines.len() {
             world.run(ms(random.below(100)));

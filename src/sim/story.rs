@@ -44,6 +44,8 @@ pub struct Story {
     pub sent: Vec<Heartbeat>,
     /// How often a holder announced its VIPs again.
     pub announced: u64,
+    /// Whether somebody on the wire records heartbeats.
+    pub listens: bool,
     /// What somebody on the wire has recorded: some of the heartbeats, over those before.
     recorded: Vec<Heartbeat>,
     heard: u64,
@@ -61,6 +63,7 @@ impl Default for Story {
             answers: Vec::new(),
             sent: Vec::new(),
             announced: 0,
+            listens: false,
             recorded: Vec::new(),
             heard: 0,
         }
@@ -70,6 +73,9 @@ impl Default for Story {
 impl Story {
     /// Somebody on the wire listens, and keeps one heartbeat of several.
     pub(super) fn record(&mut self, heartbeat: &Heartbeat) {
+        if !self.listens {
+            return;
+        }
         self.heard += 1;
         if !self.heard.is_multiple_of(RECORDED_OF) {
             return;
@@ -128,6 +134,17 @@ impl World {
         lines.sort_by_key(|(at, _)| *at);
         let skipped = lines.len().saturating_sub(STORY_LINES_MAX);
         lines.into_iter().skip(skipped).map(|(_, line)| line + "\n").collect()
+    }
+
+    /// What the machines told, without times.
+    pub fn plain_lines(&self) -> Vec<String> {
+        let names = self.plan.names();
+        let events = self.story.events.iter();
+        events
+            .map(|(_, machine, event)| {
+                format!("{} {}", names.node(super::Plan::node_id(*machine)), event.line(&names))
+            })
+            .collect()
     }
 
     /// Notes a fault for the story.

@@ -122,8 +122,11 @@ impl World {
         assert!(self.machines[machine].powered, "a daemon needs power");
         assert!(self.machines[machine].daemon.is_none(), "one daemon at a time");
         self.serial += 1;
-        let boots = self.machines[machine].boots;
-        let settings = self.plan.settings(machine, boots, 0x1000 + self.serial);
+        let entry = &mut self.machines[machine];
+        entry.starts += 1;
+        let (boots, starts) = (entry.boots, u64::from(entry.starts));
+        let incarnation = 0x1000 * (machine as u64 + 1) + starts;
+        let settings = self.plan.settings(machine, boots, incarnation);
         let node = Node::new(settings, self.local(machine));
         let entry = &mut self.machines[machine];
         let remembered = Remembered {

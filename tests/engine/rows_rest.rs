@@ -227,8 +227,7 @@ fn without_a_mark_a_restarted_daemon_purges_and_asks() {
 /// Row 22.
 #[test]
 fn configurations_that_differ_are_degraded_on_both() {
-    let world =
-        World::settled(Plan { config_digests: [7, 8, 8, 8, 8, 8, 8, 8], ..Plan::default() });
+    let world = World::settled(Plan { config_digests: [7, 8, 8, 8], ..Plan::default() });
     world.expect_told(0, "degraded: the configuration of b differs from ours");
     world.expect_told(1, "degraded: the configuration of a differs from ours");
 }
