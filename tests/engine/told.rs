@@ -5,7 +5,7 @@ use tandem::types::PeerState;
 use tandem::sim::{Plan, World, ms};
 
 fn with_another_configuration() -> World {
-    World::settled(Plan { config_digests: [7, 8, 8, 8, 8, 8, 8, 8], ..Plan::default() })
+    World::settled(Plan { config_digests: [7, 8, 8, 8], ..Plan::default() })
 }
 
 /// A holder that gives way while its peer is still unheard has not found it again.
