@@ -7,7 +7,7 @@
 //!              proof
 //!
 //!   one device:  off command ──► reading ──► off
-//!        ▲           │ fault        │ on: read again until the level's time is over
+//!        ▲           │ fault        │ on: read again until the level's timeout is over
 //!        │           ▼              ▼
 //!      look        failed         failed
 //! ```
@@ -44,7 +44,8 @@ const READ_PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The longest pause between two readings of one device.
 const READ_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// How much longer than its level's timeout the engine waits for an answer of the shell, so that
-/// the shell's own verdict, which knows the reason, comes first.
+/// the shell's own verdict, which knows the reason, comes first: every order is to be answered
+/// within what is left of the timeout, and none is given when nothing is.
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 
 /// Evidence that all devices of one level read off after they were told to cut the power.
@@ -82,8 +83,8 @@ pub(super) struct Ladder {
     cause: Option<FrozenCause>,
     /// Why each level failed when it last did: what repeats itself is told once.
     told: Vec<Option<FrozenCause>>,
-    /// The devices that have acknowledged a command of this climb.
-    commanded: Vec<DeviceId>,
+    /// The devices that may have carried out a command of this climb, and how the last one ended.
+    commanded: Vec<(DeviceId, Result<(), FenceFault>)>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -98,6 +99,7 @@ enum Stage {
     Level {
         index: usize,
         tries: Vec<Try>,
+        /// [`ANSWER_MARGIN`] after its timeout is over.
         deadline: Instant,
         /// The one of `tries` that was the last to read off.
         last_off: usize,
@@ -220,7 +222,7 @@ impl Ladder {
     }
 
     /// Takes a device's answer in; the device, if it was one of this ladder's, and whether the
-    /// answer tells more of the device than that it took a command.
+    /// answer tells if it gives readings. That of a command does if no reading follows it.
     pub(super) fn answer(
         &mut self,
         ground: &mut Ground<'_>,
@@ -230,22 +232,30 @@ impl Ladder {
         let Stage::Level { tries, deadline, last_off, confirming, .. } = &mut self.stage else {
             return None;
         };
-        let left = deadline.since(ground.now);
+        let left = ground.left(*deadline);
         for (place, attempt) in tries.iter_mut().enumerate() {
             match attempt.step {
                 Step::Looking { op: ours } if ours == op => {
                     attempt.note_look(ground, reading, left);
+                    if matches!(attempt.step, Step::Off) {
+                        *last_off = place;
+                    }
                     return Some((attempt.device, true));
                 }
                 Step::Commanding { op: ours } if ours == op => {
                     attempt.note_command(ground, reading, left);
-                    if reading.is_ok() && !self.commanded.contains(&attempt.device) {
-                        self.commanded.push(attempt.device);
+                    if let Some(ended @ (Ok(()) | Err(FenceFault::Timeout))) = attempt.command {
+                        let device = attempt.device;
+                        let known = self.commanded.iter_mut().find(|(known, _)| *known == device);
+                        match known {
+                            Some((_, before)) => *before = ended,
+                            None => self.commanded.push((device, ended)),
+                        }
                     }
-                    return Some((attempt.device, reading != Ok(Power::Unknown)));
+                    return Some((attempt.device, matches!(attempt.step, Step::Failed)));
                 }
                 Step::Reading { op: ours } if ours == op => {
-                    attempt.note_reading(ground, reading);
+                    attempt.note_reading(ground, reading, left);
                     if !matches!(attempt.step, Step::Off) {
                         *confirming = false;
                     } else if !*confirming {
@@ -281,24 +291,23 @@ impl Ladder {
             }
             Stage::Level { index, tries, deadline, last_off, confirming } => {
                 let (index, over) = (*index, ground.may_judge && ground.now >= *deadline);
-                let left = deadline.since(ground.now);
+                let left = ground.left(*deadline);
                 for attempt in tries.iter_mut() {
                     attempt.advance(ground, left, over);
                 }
                 if tries.iter().all(|t| matches!(t.step, Step::Off)) {
-                    if tries.len() > 1 && !*confirming {
-                        *confirming = true;
-                        let others = tries.iter_mut().enumerate();
-                        for (_, attempt) in others.filter(|(place, _)| place != last_off) {
-                            attempt.read(ground, left);
-                        }
-                        return Progress::Working;
+                    if tries.len() == 1 || *confirming {
+                        self.stage = Stage::Over;
+                        return Progress::Off(LevelOff { node: ground.peer.node });
                     }
-                    self.stage = Stage::Over;
-                    return Progress::Off(LevelOff { node: ground.peer.node });
+                    *confirming = true;
+                    let others = tries.iter_mut().enumerate();
+                    for (_, attempt) in others.filter(|(place, _)| place != last_off) {
+                        attempt.step = attempt.read(ground, left);
+                    }
                 }
                 let failed = tries.iter().find(|t| matches!(t.step, Step::Failed));
-                let Some((device, cause)) = failed.map(|t| (t.device, t.cause())) else {
+                let Some((device, cause)) = failed.map(|t| (t.device, t.cause(ground))) else {
                     return Progress::Working;
                 };
                 self.give_up_level(ground, index, device, cause);
@@ -350,8 +359,9 @@ impl Ladder {
         let first = self.rounds == 0;
         let commanded = &self.commanded;
         let tries = level.devices.iter().map(|device| {
-            let commanded = commanded.contains(device);
-            Try::begin(ground, *device, level.timeout, first, commanded)
+            let commanded = commanded.iter().find(|(commanded, _)| commanded == device);
+            let before = commanded.map(|(_, ended)| *ended);
+            Try::begin(ground, *device, level.timeout, first, before)
         });
         let tries = tries.collect();
         let deadline = ground.now + level.timeout + ANSWER_MARGIN;
@@ -376,7 +386,7 @@ impl Try {
         device: DeviceId,
         timeout: Duration,
         first: bool,
-        commanded: bool,
+        before: Option<Result<(), FenceFault>>,
     ) -> Self {
         let step = if first {
             Step::Commanding { op: ground.order(device, Order::Off, timeout) }
@@ -386,7 +396,7 @@ impl Try {
         Self {
             device,
             step,
-            command: (commanded && !first).then_some(Ok(())),
+            command: before.filter(|_| !first),
             reading: None,
             pause: READ_PAUSE_MIN,
             loud: first,
@@ -401,21 +411,25 @@ impl Try {
         left: Duration,
     ) {
         self.reading = Some(reading);
-        let done = self.command.is_some();
+        let acknowledged = self.command == Some(Ok(()));
         self.step = match reading {
             // No off of it would prove anything.
             _ if (ground.distrusted)(self.device) => {
                 self.reading = Some(Ok(Power::Off));
                 Step::Failed
             }
-            Ok(Power::Off) if done => Step::Off,
-            Ok(Power::Unknown) | Err(_) if done => Step::Failed,
+            // Told, and off now: what became of the command itself does not matter.
+            Ok(Power::Off) if self.command.is_some() => Step::Off,
+            Ok(Power::Unknown) | Err(_) if acknowledged => Step::Failed,
             Err(
                 FenceFault::Unreachable
                 | FenceFault::Credentials
                 | FenceFault::AgentFailed
                 | FenceFault::Cancelled,
-            ) => Step::Failed,
+            ) => {
+                self.command = None;
+                Step::Failed
+            }
             Ok(_)
             | Err(
                 FenceFault::Privilege
@@ -425,7 +439,8 @@ impl Try {
             ) => {
                 self.command = None;
                 self.reading = None;
-                Step::Commanding { op: ground.order(self.device, Order::Off, left) }
+                let order = ground.order_in_time(self.device, Order::Off, left);
+                order.map_or(Step::Failed, |op| Step::Commanding { op })
             }
         };
     }
@@ -439,27 +454,33 @@ impl Try {
         self.command = Some(reading.map(|_acknowledged| ()));
         self.step = match reading {
             // An agent that could not even be told has no word to give: it is told again in the
-            // next round, and one that only waited too long finds its work done then.
+            // next round.
             Err(
                 FenceFault::Unreachable
                 | FenceFault::Credentials
                 | FenceFault::AgentFailed
                 | FenceFault::Cancelled,
-            ) => {
-                self.report(ground, reading);
-                Step::Failed
-            }
+            ) => Step::Failed,
             Ok(_)
             | Err(
                 FenceFault::Privilege
                 | FenceFault::Refused
                 | FenceFault::Garbled
                 | FenceFault::Timeout,
-            ) => Step::Reading { op: ground.order(self.device, Order::Read, left) },
+            ) => self.read(ground, left),
         };
+        // Where no reading follows, this is the device's last word.
+        if matches!(self.step, Step::Failed) {
+            self.report(ground, reading);
+        }
     }
 
-    fn note_reading(&mut self, ground: &mut Ground<'_>, reading: Result<Power, FenceFault>) {
+    fn note_reading(
+        &mut self,
+        ground: &mut Ground<'_>,
+        reading: Result<Power, FenceFault>,
+        left: Duration,
+    ) {
         let trusted = !(ground.distrusted)(self.device);
         let news = self.reading != Some(reading);
         self.reading = Some(reading);
@@ -468,7 +489,8 @@ impl Try {
             // What was refused will not come true by waiting.
             (_, Some(Err(_))) => Step::Failed,
             (Ok(_) | Err(_), _) => {
-                let until = ground.now + self.pause;
+                // Read or not, it is over when the time of the level is.
+                let until = ground.now + self.pause.min(left);
                 self.pause = self.pause.saturating_mul(2).min(READ_PAUSE_MAX);
                 Step::Pausing { until }
             }
@@ -490,7 +512,7 @@ impl Try {
                 self.cancel(ground.out);
                 self.step = Step::Failed;
             }
-            Step::Pausing { until } if ground.now >= until => self.read(ground, left),
+            Step::Pausing { until } if ground.now >= until => self.step = self.read(ground, left),
             Step::Looking { .. }
             | Step::Commanding { .. }
             | Step::Reading { .. }
@@ -498,8 +520,9 @@ impl Try {
         }
     }
 
-    fn read(&mut self, ground: &mut Ground<'_>, left: Duration) {
-        self.step = Step::Reading { op: ground.order(self.device, Order::Read, left) };
+    fn read(&self, ground: &mut Ground<'_>, left: Duration) -> Step {
+        let order = ground.order_in_time(self.device, Order::Read, left);
+        order.map_or(Step::Failed, |op| Step::Reading { op })
     }
 
     fn cancel(&self, out: &mut Effects) {
@@ -512,12 +535,16 @@ impl Try {
     }
 
     /// Why this device did not report off.
-    fn cause(&self) -> FrozenCause {
+    fn cause(&self, ground: &Ground<'_>) -> FrozenCause {
         match (self.command, self.reading) {
             (Some(Err(fault)), _) | (_, Some(Err(fault))) => fault_cause(fault),
             (_, None) | (None, Some(Ok(Power::On))) => FrozenCause::Failed(FenceFault::Timeout),
             (Some(Ok(())), Some(Ok(Power::On))) => FrozenCause::StaysOn,
-            (_, Some(Ok(Power::Off))) => FrozenCause::Contradicted,
+            (_, Some(Ok(Power::Off))) if (ground.distrusted)(self.device) => {
+                FrozenCause::Contradicted
+            }
+            // Off once; it did not say so again in time.
+            (_, Some(Ok(Power::Off))) => FrozenCause::Failed(FenceFault::Timeout),
             (_, Some(Ok(Power::Unknown))) => FrozenCause::Unclear,
         }
     }
@@ -534,6 +561,16 @@ impl Ground<'_> {
         let op = self.ops.next();
         self.out.push(Effect::Power { op, device, order, timeout });
         op
+    }
+
+    /// What is left of a level's timeout.
+    fn left(&self, deadline: Instant) -> Duration {
+        deadline.since(self.now).saturating_sub(ANSWER_MARGIN)
+    }
+
+    /// An order within what is `left` of the level's timeout; none when nothing is.
+    fn order_in_time(&mut self, device: DeviceId, order: Order, left: Duration) -> Option<OpId> {
+        (!left.is_zero()).then(|| self.order(device, order, left))
     }
 }
 

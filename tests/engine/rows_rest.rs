@@ -279,13 +279,18 @@ fn a_device_that_reads_off_while_its_host_speaks_is_no_proof() {
     let mut world = World::pair();
     world.devices[0].mode = Mode::ReadsOff;
     world.run(ms(4000));
-    world.expect_told(1, "degraded: fence device device0");
+    world.expect_told(1, "degraded: fence device device0 read off while its host was heard");
+    world.expect_untold(1, "gives no reading");
     world.forget();
     world.cut_all(0, 1, true);
     world.set_parted(0, 1, true);
     world.run(ms(3000));
     assert_eq!(world.holders(), [0], "{}", world.story());
     assert!(world.is(1, PeerState::Frozen));
+    world.cut_all(0, 1, false);
+    world.devices[0].mode = Mode::Works;
+    world.run(ms(3000));
+    world.expect_told(1, "no longer degraded: fence device device0 read off");
 }
 
 /// Row 30: on failover, with nobody else to take over.

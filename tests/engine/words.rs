@@ -336,6 +336,65 @@ fn recorded_heartbeats_of_an_earlier_life_prove_nothing() {
         assert!(round < 39 || world.is(1, PeerState::Active), "{}", world.story());
     }
     assert!(world.node(1).refused(Refusal::Unproven) > 100);
+    // It has gone on for 80 ms, 20 ms longer than a deadtime.
+    assert_eq!(world.told_times(1, "refused: heartbeat as from a"), 1);
+}
+
+/// Recordings that go on are told once a second.
+#[test]
+fn a_recording_that_goes_on_is_told_once_a_second() {
+    let mut world = World::pair();
+    world.story.keep_sent = true;
+    world.run(ms(30));
+    let from_a = |h: &&Heartbeat| h.from == Plan::node_id(0);
+    let old = world.story.sent.iter().rev().find(from_a).copied().unwrap();
+    world.story.keep_sent = false;
+    world.crash(0);
+    world.start_daemon(0);
+    world.run(ms(100));
+    world.forget();
+    let before = world.node(1).refused(Refusal::Unproven);
+    for round in 0..3000 / 20 {
+        hear(&mut world, 1, old);
+        assert!(round > 2 || !world.told(1, "refused"), "{round}: {}", world.story());
+        world.run(ms(20));
+    }
+    assert_eq!(world.told_times(1, "does not hear us, or was recorded"), 3, "{}", world.story());
+    assert_eq!(world.node(1).refused(Refusal::Unproven), before + 3000 / 20);
+    world.expect_untold(1, "role ");
+}
+
+/// How every daemon begins is no attack, however often.
+#[test]
+fn a_peer_that_restarts_again_and_again_is_not_told_as_refused() {
+    let mut world = World::pair();
+    world.link_delay = ms(3);
+    world.forget();
+    for lives in 0..40 {
+        world.crash(1);
+        world.run(ms(lives % 7 * 10));
+        world.start_daemon(1);
+        world.run(ms(8 + lives % 5 * 10));
+    }
+    world.run(ms(100));
+    for machine in 0..2 {
+        world.expect_untold(machine, "refused");
+    }
+}
+
+/// One that is restarted and does not hear us introduces itself in vain.
+#[test]
+fn a_restarted_peer_that_does_not_hear_us_is_told() {
+    let mut world = World::pair();
+    world.crash(1);
+    for link in 0..2 {
+        world.set_cut(link, 0, 1, true);
+    }
+    world.start_daemon(1);
+    world.forget();
+    world.run(ms(500));
+    world.expect_told(0, "refused: heartbeat as from b");
+    world.expect_told(0, "it does not hear us");
 }
 
 /// A node that restarts within the deadtime has forgotten what it promised, and must ask.
