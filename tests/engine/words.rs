@@ -8,7 +8,7 @@ use tandem::types::{Heartbeat, LinkId, NicId, PeerState, Term};
 
 use tandem::sim::{Disk, Happening, Mode, Noise, Plan, Taking, World, ms};
 
-use crate::KEEPALIVE;
+use crate::{DEADTIME, KEEPALIVE};
 
 fn is_active(machine: usize) -> impl Fn(&World) -> bool {
     move |world| world.is(machine, PeerState::Active)
@@ -63,6 +63,29 @@ fn a_goodbye_that_nobody_hears_ends_after_two_deadtimes() {
     world.stop(1);
     let took = world.run_until(ms(200), |w| w.machines[1].exited);
     assert!(took.is_some_and(|t| t <= ms(121)), "{took:?}");
+}
+
+// In: a standby that is told to end in the very moment of a heartbeat; that one is heard and
+// answered, and nothing that it says afterwards arrives.
+// Out: it does not take that answer for one to its goodbye, and waits for as long as it may.
+#[test]
+fn an_echo_of_what_was_said_just_before_acknowledges_no_goodbye() {
+    let mut world = World::pair();
+    let due = world.tick_due(1).unwrap();
+    world.run(due.since(world.now));
+    world.tick(1);
+    world.stop(1);
+    world.queue.retain(|happening| match happening {
+        Happening::Deliver { heartbeat, .. } => heartbeat.state != PeerState::Stopped,
+        _ => true,
+    });
+    for link in 0..2 {
+        world.set_cut(link, 1, 0, true);
+    }
+    world.run(KEEPALIVE * 3);
+    assert!(!world.machines[1].exited, "{}", world.story());
+    world.run(DEADTIME * 2);
+    assert!(world.machines[1].exited, "{}", world.story());
 }
 
 /// A holder that cannot give its resources up neither says so nor ends.
