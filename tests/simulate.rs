@@ -1,4 +1,5 @@
-//! Random worlds by the million: `scripts/dev sim [--seeds N] [--from SEED] [--seed SEED]`.
+//! Random worlds and random walks by the million:
+//! `scripts/dev sim [--seeds N] [--from SEED] [--seed SEED]`.
 //!
 //! The seeds are dealt out to as many threads as there are cores. A seed that fails is run again
 //! with its story, and the command that replays it is printed.
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use tandem::sim::seeds;
+use tandem::sim::{seeds, walks};
 
 const SEEDS: u64 = 2_000;
 /// How many seeds a thread takes at a time.
@@ -56,6 +57,8 @@ fn main() -> ExitCode {
         }
     };
     if wanted.tell {
+        println!("The walk of the seed:\n{}", walks::run(wanted.from, true).story());
+        println!("The world of the seed:");
         let world = seeds::run(wanted.from, true);
         println!("{}", world.story());
         return ExitCode::SUCCESS;
@@ -97,7 +100,8 @@ fn work(next: &AtomicU64, end: u64, steps: &AtomicU64, failed: &AtomicU64) {
             break;
         }
         for seed in first..end.min(first + PORTION) {
-            match catch_unwind(AssertUnwindSafe(|| seeds::run(seed, false).steps)) {
+            let run = || walks::run(seed, false).steps + seeds::run(seed, false).steps;
+            match catch_unwind(AssertUnwindSafe(run)) {
                 Ok(steps) => made += steps,
                 Err(_panic) => {
                     failed.fetch_min(seed, Ordering::Relaxed);

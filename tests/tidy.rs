@@ -7,6 +7,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "mutants/list.rs"]
+mod mutants;
+
 /// Each layer, with the layers that it may import. Whatever is not here is an arrow too many.
 const LAYERS: [(&str, &[&str]); 10] = [
     ("types", &[]),
@@ -287,6 +290,18 @@ fn the_manual_names_every_key_and_code() {
 /// Words for programs: lower case, with a dash.
 fn is_code(word: &str) -> bool {
     word.contains('-') && word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+}
+
+/// The list of deliberate mistakes (`tests/mutants.rs`) does not rot while the engine changes.
+#[test]
+fn every_mutant_finds_what_it_changes() {
+    let mutants = mutants::read(root()).unwrap_or_else(|complaints| panic!("\n{complaints}\n"));
+    assert!(mutants.len() >= 25, "there are mutants: {}", mutants.len());
+    for mutant in &mutants {
+        let changed =
+            sources().iter().filter(|(path, text)| mutant.apply(path, text) != *text).count();
+        assert!(changed > 0, "{} changes nothing: {}", mutant.name, mutant.mistake);
+    }
 }
 
 #[test]

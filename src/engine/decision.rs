@@ -39,6 +39,8 @@ impl Node {
         }
         if !self.is_passive() || self.is_purging() {
             self.look = None;
+            // Only a node that holds nothing fences.
+            self.drop_ladders(out);
             return;
         }
         self.look_after_late_peers(out);
@@ -181,7 +183,7 @@ impl Node {
         }
     }
 
-    fn drop_ladders(&mut self, out: &mut Effects) {
+    pub(super) fn drop_ladders(&mut self, out: &mut Effects) {
         for peer in &mut self.peers {
             if let Some(mut ladder) = peer.ladder.take() {
                 ladder.cancel(out);

@@ -128,10 +128,20 @@ struct Try {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Step {
-    Looking { op: OpId },
-    Commanding { op: OpId },
-    Reading { op: OpId },
-    Pausing { until: Instant },
+    Looking {
+        op: OpId,
+    },
+    /// It was looked at, and is to be told at the next tick.
+    Looked,
+    Commanding {
+        op: OpId,
+    },
+    Reading {
+        op: OpId,
+    },
+    Pausing {
+        until: Instant,
+    },
     Off,
     Failed,
 }
@@ -197,7 +207,9 @@ impl Ladder {
         match &self.stage {
             Stage::Next { .. } => true,
             Stage::Delay { until: at } | Stage::Rest { until: at } => now >= *at,
-            Stage::Level { deadline, .. } => now >= *deadline,
+            Stage::Level { tries, deadline, .. } => {
+                now >= *deadline || tries.iter().any(|t| matches!(t.step, Step::Looked))
+            }
             Stage::Over => false,
         }
     }
@@ -210,6 +222,7 @@ impl Ladder {
                 let pauses = tries.iter().filter_map(|t| match t.step {
                     Step::Pausing { until } => Some(until),
                     Step::Looking { .. }
+                    | Step::Looked
                     | Step::Commanding { .. }
                     | Step::Reading { .. }
                     | Step::Off
@@ -236,7 +249,7 @@ impl Ladder {
         for (place, attempt) in tries.iter_mut().enumerate() {
             match attempt.step {
                 Step::Looking { op: ours } if ours == op => {
-                    attempt.note_look(ground, reading, left);
+                    attempt.note_look(ground, reading);
                     if matches!(attempt.step, Step::Off) {
                         *last_off = place;
                     }
@@ -264,6 +277,7 @@ impl Ladder {
                     return Some((attempt.device, true));
                 }
                 Step::Looking { .. }
+                | Step::Looked
                 | Step::Commanding { .. }
                 | Step::Reading { .. }
                 | Step::Pausing { .. }
@@ -404,12 +418,7 @@ impl Try {
     }
 
     /// Takes in what the device says before it is told anything in this round.
-    fn note_look(
-        &mut self,
-        ground: &mut Ground<'_>,
-        reading: Result<Power, FenceFault>,
-        left: Duration,
-    ) {
+    fn note_look(&mut self, ground: &Ground<'_>, reading: Result<Power, FenceFault>) {
         self.reading = Some(reading);
         let acknowledged = self.command == Some(Ok(()));
         self.step = match reading {
@@ -439,8 +448,7 @@ impl Try {
             ) => {
                 self.command = None;
                 self.reading = None;
-                let order = ground.order_in_time(self.device, Order::Off, left);
-                order.map_or(Step::Failed, |op| Step::Commanding { op })
+                Step::Looked
             }
         };
     }
@@ -503,7 +511,13 @@ impl Try {
     fn advance(&mut self, ground: &mut Ground<'_>, left: Duration, over: bool) {
         match self.step {
             Step::Off | Step::Failed => {}
+            // Whatever makes this node unfit to shoot has been taken in by then.
+            Step::Looked if ground.may_judge && !over => {
+                let order = ground.order_in_time(self.device, Order::Off, left);
+                self.step = order.map_or(Step::Failed, |op| Step::Commanding { op });
+            }
             Step::Looking { .. }
+            | Step::Looked
             | Step::Commanding { .. }
             | Step::Reading { .. }
             | Step::Pausing { .. }
@@ -514,6 +528,7 @@ impl Try {
             }
             Step::Pausing { until } if ground.now >= until => self.step = self.read(ground, left),
             Step::Looking { .. }
+            | Step::Looked
             | Step::Commanding { .. }
             | Step::Reading { .. }
             | Step::Pausing { .. } => {}
@@ -530,7 +545,7 @@ impl Try {
             Step::Looking { op } | Step::Commanding { op } | Step::Reading { op } => {
                 out.push(Effect::Cancel { op })
             }
-            Step::Pausing { .. } | Step::Off | Step::Failed => {}
+            Step::Looked | Step::Pausing { .. } | Step::Off | Step::Failed => {}
         }
     }
 

@@ -296,7 +296,10 @@ impl Node {
             Role::Active { doubt_until: Some(until), .. } if now >= *until => {
                 self.end_doubt(out);
             }
-            Role::Active { .. } => self.restore_missing(out),
+            Role::Active { .. } => {
+                self.note_rival_gone(out);
+                self.restore_missing(out);
+            }
             Role::Joining
             | Role::Standby
             | Role::Isolated

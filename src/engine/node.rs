@@ -304,6 +304,7 @@ impl Node {
         }
         self.look = None;
         self.bid = None;
+        self.drop_ladders(out);
         for index in 0..self.peers.len() {
             self.void_proof(index, out);
             if let Some(peer) = self.peers.get_mut(index) {
@@ -347,6 +348,10 @@ impl Node {
         let before = peer.last_role;
         match peer.hear(heartbeat, at, now, us) {
             Hearing::Refused(reason) => self.refuse(heartbeat, link, reason, out),
+            // Two links are not equally fast: nothing to tell anybody, but counted.
+            Hearing::Early => {
+                self.count_refusal(Refusal::Stale);
+            }
             Hearing::Introduced => {
                 // The first word of a peer that was never heard is how every life begins.
                 let known = self.peers.get(index).is_some_and(|peer| {

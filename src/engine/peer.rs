@@ -51,6 +51,8 @@ pub(super) enum Hearing {
     Accepted(Option<Life>),
     /// It is of an incarnation that has not answered to ours yet.
     Introduced,
+    /// It was sent before its incarnation was believed: old news, or somebody's recording.
+    Early,
     /// It is refused.
     Refused(Refusal),
 }
@@ -70,6 +72,9 @@ pub(super) struct Peer {
     pub(super) session: Session,
     /// The newest accepted heartbeat, if it may still be believed.
     pub(super) said: Option<Heartbeat>,
+    /// The number of the heartbeat that made this life believed. No window knows which ones before
+    /// it have come already.
+    first_seq: Seq,
     /// The number of the newest heartbeat that was ever believed of this life: an older one that
     /// comes late says nothing, whatever is believed meanwhile.
     newest_seq: Seq,
@@ -115,6 +120,7 @@ impl Peer {
             identity: None,
             session: Session::default(),
             said: None,
+            first_seq: Seq::default(),
             newest_seq: Seq::default(),
             last_role: None,
             role_since: now,
@@ -225,6 +231,9 @@ impl Peer {
             return Hearing::Refused(Refusal::OtherLink);
         };
         let known = self.identity.filter(|id| id.incarnation == heartbeat.incarnation);
+        if known.is_some() && heartbeat.seq < self.first_seq {
+            return Hearing::Early;
+        }
         if known.is_some() {
             match link.admit(heartbeat.seq) {
                 Freshness::New => {}
@@ -267,6 +276,7 @@ impl Peer {
             session: heartbeat.session,
         });
         self.session = Session(self.session.0.wrapping_add(1));
+        self.first_seq = heartbeat.seq;
         self.said = None;
         self.granted = Term::NONE;
         self.introducing = None;

@@ -72,6 +72,17 @@ impl Node {
         }
     }
 
+    /// Another holder has fallen silent without giving way: its announcements are not to be the last
+    /// ones either.
+    pub(super) fn note_rival_gone(&mut self, out: &mut Effects) {
+        let doubts = !matches!(self.role.get(), Role::Active { doubt_until: None, .. });
+        if doubts || !self.holding.claims.rival || self.heard_rival().is_some() {
+            return;
+        }
+        self.holding.claims.rival = false;
+        out.push(Effect::Announce);
+    }
+
     /// Whether every peer was heard after the doubt began that ends at `until`. What had waited in
     /// the sockets is older: since it was said, another one may have taken over.
     fn all_said_since_doubt(&self, until: Instant) -> bool {

@@ -88,12 +88,15 @@ impl World {
             Effect::Release { op } => self.release(machine, op, answers),
             Effect::Announce => {
                 self.story.announced += 1;
+                self.note_announce(machine);
                 for vip in self.machines[machine].kernel.iter() {
                     self.announce(machine, vip);
                 }
             }
             Effect::Restore { op, vip } => {
-                self.begin(machine, op, VIP_TIME, Work::Restored(vip.0));
+                let works = self.machines[machine].taking == Taking::Works;
+                let work = if works { Work::Restored(vip.0) } else { Work::AcquireRefused };
+                self.begin(machine, op, VIP_TIME, work);
             }
             Effect::Mark { op, mark } => {
                 self.note_op(machine, op);
@@ -129,6 +132,7 @@ impl World {
                 let entry = &mut self.machines[machine];
                 entry.daemon = None;
                 entry.exited = true;
+                self.disturb(machine);
             }
         }
     }
@@ -162,11 +166,12 @@ impl World {
         if self.story.keep_sent {
             self.story.sent.push(*heartbeat);
         }
-        self.story.record(heartbeat);
         let to = usize::from(heartbeat.to.get()) - 1;
         let noise = self.network.noise;
-        let lost = self.network.is_cut(heartbeat.link.index(), machine, to);
-        if lost || self.random.percent(noise.loss) {
+        let lost = self.network.is_cut(heartbeat.link.index(), machine, to)
+            || self.random.percent(noise.loss);
+        self.story.record(heartbeat, !lost && self.machines[to].is_awake());
+        if lost {
             return;
         }
         let copies = if self.random.percent(noise.double) { 2 } else { 1 };

@@ -7,7 +7,7 @@ use super::device::Mode;
 use super::plan::{Plan, ms};
 use super::queue::Happening;
 use crate::engine::{Answer, Input, RequestId};
-use crate::types::{Instant, Mac, NicId, VipId};
+use crate::types::{Instant, Mac, NicId, PeerState, VipId};
 
 impl World {
     /// The host alone loses its power.
@@ -17,7 +17,8 @@ impl World {
         entry.powered = false;
         entry.daemon = None;
         entry.kernel.clear();
-        entry.mark = None;
+        // Where /run outlives a boot, as it must not, an old mark is found.
+        entry.mark = entry.mark.filter(|_| entry.keeps_mark);
         self.disturb(machine);
         self.check();
     }
@@ -46,6 +47,7 @@ impl World {
         entry.powered = true;
         entry.boots += 1;
         entry.clock_lead = lead;
+        self.ledger.returned_at[machine] = self.now;
         let (boots, autostart) = (entry.boots, entry.autostart);
         self.note_fault(|| format!("{} has power again", name(machine)));
         self.disturb(machine);
@@ -67,7 +69,7 @@ impl World {
         if let Some(daemon) = self.machines[machine].daemon_mut() {
             daemon.paused = true;
         }
-        self.disturb(machine);
+        self.note_pause(machine);
     }
 
     /// SIGCONT: first how late it is, then what came meanwhile, then the time.
@@ -83,7 +85,7 @@ impl World {
         daemon.inbox_since = None;
         let inbox = core::mem::take(&mut daemon.inbox);
         self.note_fault(|| format!("the daemon of {} goes on", name(machine)));
-        self.disturb(machine);
+        self.note_resume(machine);
         if late_by > ms(1) {
             self.give(machine, Input::Stalled { late_by });
         }
@@ -137,6 +139,7 @@ impl World {
         self.note_fault(|| format!("the fence devices of {}: {mode:?}", name(host)));
         for device in self.devices.iter_mut().filter(|d| d.host == host) {
             device.mode = mode;
+            device.since = self.now;
         }
         self.ledger.devices_changed_at = self.now;
     }
@@ -151,8 +154,13 @@ impl World {
         let request = RequestId(self.serial);
         let node = Plan::node_id(of);
         self.expect_answer(request);
+        let held = self.state(machine).is_some_and(PeerState::may_hold);
         self.give(machine, Input::ConfirmOff { request, node, force });
-        self.answer_to(request)
+        let answer = self.answer_to(request);
+        let taken = answer == Answer::Accepted;
+        self.expect(!(held && taken), "a holder takes an operator's word");
+        self.check_confirmation(machine, of, force, &answer);
+        answer
     }
 
     /// SIGTERM.

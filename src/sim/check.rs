@@ -6,28 +6,78 @@
 use core::time::Duration;
 
 use super::World;
-use super::device::Mode;
-use super::plan::{MACHINES_MAX, Plan};
-use crate::engine::event::FrozenCause;
-use crate::engine::{Answer, Event, Input, Order, RequestId};
-use crate::types::{FenceFault, Heartbeat, Incarnation, Instant, PeerState, Seq, Term};
+use super::device::{Device, Mode};
+use super::plan::{MACHINES_MAX, Plan, ms};
+use crate::engine::event::{Change, FrozenCause, ProofKind, Verdict};
+use crate::engine::{Answer, Event, Input, Order, Outcome, RequestId};
+use crate::types::{
+    FenceFault, Heartbeat, Incarnation, Instant, NodeId, PeerState, Power, Seq, Term,
+};
 
 /// How long two may hold after a wrong word of an operator, once nothing keeps them from seeing
 /// each other: what a claim needs to count, to be repeated, and to be given way to.
 const COLLISION_MAX: Duration = Duration::from_secs(15);
 
+/// What a machine was last told by another one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Word {
+    life: Incarnation,
+    seq: Seq,
+    /// When it was given it, and since when there was no gap of a deadtime, by the world's time.
+    pub(super) at: Instant,
+    pub(super) since: Instant,
+    state: PeerState,
+    held_term: Term,
+    eligible: bool,
+}
+
+/// How long a host is heard before its devices' off contradicts it, and what follows from it.
+const CONTRADICTION: Duration = Duration::from_millis(2500);
+/// How long after a reading its proof may come, and the host be on again.
+const FENCED_MAX: Duration = Duration::from_secs(3);
+/// What a disk says that refuses a record.
+pub(super) const DISK_REFUSES: &str = "read-only file system";
+
 /// What the checks remember of a world.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    /// Whether it is followed who hears whom: not where clocks mean nothing.
-    pub follows: bool,
-    /// By machine and peer: the newest heartbeat that answers to the daemon that runs now, and when
-    /// it was given it, by the world's time. Later daemons have higher incarnations in a world.
-    heard: Vec<[Option<(Incarnation, Seq, Instant)>; MACHINES_MAX]>,
+    /// By machine and peer: the newest heartbeat that answers to the daemon that runs now. Later
+    /// daemons have higher incarnations in a world.
+    pub(super) heard: [[Option<Word>; MACHINES_MAX]; MACHINES_MAX],
     /// By machine: when something last disturbed it, its links or its networks.
-    disturbed_at: [Instant; MACHINES_MAX],
+    pub(super) disturbed_at: [Instant; MACHINES_MAX],
+    /// By machine: when its daemon was started.
+    pub(super) started_at: [Instant; MACHINES_MAX],
+    /// By machine: since when its kernel has any address.
+    holds_since: [Instant; MACHINES_MAX],
+    /// By machine: when it last had power again.
+    pub(super) returned_at: [Instant; MACHINES_MAX],
+    /// By machine: when its daemon was suspended, and when it last went on after so long that it
+    /// must doubt what it holds.
+    suspended_at: [Instant; MACHINES_MAX],
+    doubts_since: [Option<Instant>; MACHINES_MAX],
+    /// By machine: since when it owes the networks an announcement of what it holds.
+    pub(super) owes_since: [Option<Instant>; MACHINES_MAX],
+    /// By machine: whether it owes it because of another holder, which it has met.
+    pub(super) rivals: [bool; MACHINES_MAX],
+    /// By machine: when an address was last deleted on it.
+    pub(super) deleted_at: [Instant; MACHINES_MAX],
+    /// By machine: when its disk last refused a record, while it is as it was then.
+    pub(super) refused_at: [Option<Instant>; MACHINES_MAX],
+    /// By machine: whether its disk ever hung while its daemon ran: what it was given last is still
+    /// under way.
+    pub(super) hung: [bool; MACHINES_MAX],
+    /// Whether a device ever had a reason to be distrusted: it failed by reading off, or heartbeats
+    /// came so late that its host was heard long after its end.
+    pub(super) contradicts: bool,
+    /// By machine: how many things it has told to be degraded, and not to be well again.
+    pub(super) degraded: [i32; MACHINES_MAX],
+    /// The machine whose switch port has carrier and lets nothing pass yet.
+    pub(super) learning: Option<usize>,
+    /// By machine: the highest term that its daemon last said, holding nothing, it held itself.
+    told_held: [Option<Term>; MACHINES_MAX],
     /// By machine: the highest term it ever took.
-    held: [Term; MACHINES_MAX],
+    pub(super) held: [Term; MACHINES_MAX],
     /// By machine: whether its disk ever failed, so that it may forget.
     forgets: [bool; MACHINES_MAX],
     /// When a fence device last began to behave in another way.
@@ -38,21 +88,6 @@ pub struct Ledger {
     request: Option<(RequestId, Option<Answer>)>,
 }
 
-impl Default for Ledger {
-    fn default() -> Self {
-        Self {
-            follows: true,
-            heard: Vec::new(),
-            disturbed_at: Default::default(),
-            held: Default::default(),
-            forgets: Default::default(),
-            devices_changed_at: Instant::ZERO,
-            collided_at: None,
-            request: None,
-        }
-    }
-}
-
 impl Ledger {
     /// The highest term that a machine ever took, and whether it may forget it.
     pub(super) fn held_by(&self, machine: usize) -> u64 {
@@ -61,6 +96,11 @@ impl Ledger {
 }
 
 impl World {
+    /// Whether time is told, so that how long something takes says anything.
+    fn is_timed(&self) -> bool {
+        self.now > Instant::ZERO
+    }
+
     /// Fails with the whole story unless it is so.
     pub fn expect(&self, is_so: bool, otherwise: &str) {
         if !is_so {
@@ -75,7 +115,14 @@ impl World {
 
     /// Never two kernels with what only one may hold.
     pub(super) fn check(&mut self) {
-        let holders = self.machines.iter().filter(|machine| machine.holds()).count();
+        let mut holders = 0;
+        for (machine, since) in self.machines.iter().zip(&mut self.ledger.holds_since) {
+            if machine.holds() {
+                holders += 1;
+            } else {
+                *since = self.now;
+            }
+        }
         if holders > 1 {
             self.check_collision();
         } else {
@@ -114,10 +161,17 @@ impl World {
     /// A daemon starts: it has heard nobody yet, and must not have forgotten what it held.
     pub(super) fn note_start(&mut self, machine: usize) {
         self.disturb(machine);
-        if self.ledger.follows {
-            self.ledger.heard.resize(self.machines.len(), [None; MACHINES_MAX]);
-            self.ledger.heard[machine] = [None; MACHINES_MAX];
-        }
+        let now = self.now;
+        let ledger = &mut self.ledger;
+        ledger.heard[machine] = [None; MACHINES_MAX];
+        ledger.started_at[machine] = now;
+        ledger.doubts_since[machine] = None;
+        ledger.owes_since[machine] = None;
+        ledger.rivals[machine] = false;
+        ledger.refused_at[machine] = None;
+        ledger.degraded[machine] = 0;
+        ledger.told_held[machine] = None;
+        ledger.hung[machine] = self.machines[machine].disk == super::Disk::Hangs;
         if self.ledger.forgets[machine] {
             return;
         }
@@ -125,33 +179,90 @@ impl World {
         self.expect(record >= self.ledger.held[machine], "a term that was held is forgotten");
     }
 
+    /// A daemon is suspended.
+    pub(super) fn note_pause(&mut self, machine: usize) {
+        self.disturb(machine);
+        self.ledger.suspended_at[machine] = self.now;
+    }
+
+    /// A daemon goes on: after a long time it must ask itself whether it was replaced.
+    pub(super) fn note_resume(&mut self, machine: usize) {
+        self.disturb(machine);
+        let suspended_for = self.now.since(self.ledger.suspended_at[machine]);
+        if suspended_for > self.plan.timing.deadtime * 2 {
+            self.ledger.doubts_since[machine] = Some(self.now);
+        }
+    }
+
     /// An input goes into an engine.
     pub(super) fn note_input(&mut self, machine: usize, input: &Input) {
-        let Input::Heard { heartbeat, .. } = input else { return };
-        let node = self.machines[machine].daemon.as_ref().map(|daemon| &daemon.node);
-        if node.is_some_and(|node| node.incarnation() == heartbeat.echo_incarnation) {
-            let from = usize::from(heartbeat.from.get()) - 1;
-            let told = self.ledger.heard.get_mut(machine).and_then(|heard| heard.get_mut(from));
-            let Some(newest) = told else { return };
-            let told = (heartbeat.incarnation, heartbeat.seq);
-            if newest.is_none_or(|(life, seq, _)| told > (life, seq)) {
-                *newest = Some((heartbeat.incarnation, heartbeat.seq, self.now));
+        let (heartbeat, at) = match input {
+            Input::Heard { heartbeat, at, .. } => (heartbeat, *at),
+            Input::Done { outcome: Outcome::Refused(why), .. } if why.as_str() == DISK_REFUSES => {
+                self.ledger.refused_at[machine].get_or_insert(self.now);
+                return;
             }
+            _ => return,
+        };
+        let node = self.machines[machine].daemon.as_ref().map(|daemon| &daemon.node);
+        if node.is_none_or(|node| node.incarnation() != heartbeat.echo_incarnation) {
+            return;
+        }
+        let at = at.as_nanos().saturating_sub(self.machines[machine].clock_lead);
+        let (at, deadtime) = (Instant::from_nanos(at), self.plan.timing.deadtime);
+        let from = usize::from(heartbeat.from.get()) - 1;
+        let Some(newest) = self.ledger.heard[machine].get_mut(from) else { return };
+        let (life, seq) = (heartbeat.incarnation, heartbeat.seq);
+        if newest.is_none_or(|word| (life, seq) > (word.life, word.seq)) {
+            let before = newest.filter(|word| word.life == life && at < word.at + deadtime);
+            *newest = Some(Word {
+                life,
+                seq,
+                at,
+                since: before.map_or(at, |word| word.since),
+                state: heartbeat.state,
+                held_term: heartbeat.held_term,
+                eligible: heartbeat.flags.eligible,
+            });
         }
     }
 
     /// What a machine says of its holdings is true.
-    pub(super) fn check_word(&self, machine: usize, heartbeat: &Heartbeat) {
+    pub(super) fn check_word(&mut self, machine: usize, heartbeat: &Heartbeat) {
+        if !heartbeat.state.may_hold() {
+            self.ledger.told_held[machine] = Some(heartbeat.held_term);
+        }
         let entry = &self.machines[machine];
         let harmless = !heartbeat.state.may_hold() && !heartbeat.flags.purging;
         self.expect(!(harmless && entry.holds()), "it says that it holds nothing while it does");
         let granted = heartbeat.grant != Term::NONE;
         self.expect(!granted || entry.kernel.is_empty(), "a holder grants");
         self.expect(!granted || !heartbeat.state.may_hold(), "who may hold grants");
+        self.expect(
+            !(heartbeat.flags.released && heartbeat.state.may_hold()),
+            "who may hold says that it has released",
+        );
+        // From before the takeover until after the release, whatever daemon it is that runs.
+        let marked = entry
+            .mark
+            .is_some_and(|mark| mark.holding && mark.boot == Plan::boot_id(machine, entry.boots));
+        self.expect(
+            !marked || heartbeat.state.may_hold(),
+            "it says that it holds nothing, and its mark says that it does",
+        );
+        let told = heartbeat.state != PeerState::Active
+            || heartbeat.held_term == self.ledger.held[machine];
+        self.expect(told, "it does not tell the term that it holds");
     }
 
     /// A disk has changed: what is not written now may be forgotten.
     pub(super) fn note_disk(&mut self, machine: usize) {
+        self.ledger.refused_at[machine] = None;
+        self.ledger.hung[machine] |= self.machines[machine].disk == super::Disk::Hangs;
+        self.note_forgetting(machine);
+    }
+
+    fn note_forgetting(&mut self, machine: usize) {
         if self.machines[machine].disk != super::Disk::Works {
             self.ledger.forgets[machine] = true;
         }
@@ -168,59 +279,138 @@ impl World {
             let taking = entry.daemon.as_ref().is_some_and(|daemon| daemon.acquiring.is_some());
             let holds = entry.holds() || taking;
             self.expect(self.excused || !holds, "it takes over while another one holds");
+            // Nothing excuses who hears it.
+            let since = self.ledger.holds_since[other].max(self.ledger.disturbed_at[other]);
+            let quiet_for = self.now.since(since.max(self.ledger.disturbed_at[machine]));
+            let speaks = entry.is_awake() && self.are_linked(machine, other);
+            let is_known = speaks
+                && !self.network.noise.is_any()
+                && quiet_for > self.acquaintance()
+                && !adopts;
+            self.expect(
+                !(holds && is_known),
+                "it takes over while it hears that another one holds",
+            );
         }
         let newer = term > self.ledger.held[machine];
         let known = adopts || newer || self.ledger.forgets[machine];
         self.expect(known, "it takes a term that it had before");
-        self.ledger.held[machine] = self.ledger.held[machine].max(term);
-        self.note_disk(machine);
+        let entry = &self.machines[machine];
+        let boot = Plan::boot_id(machine, entry.boots);
+        let marked = entry.mark.is_some_and(|m| m.holding && m.term == term && m.boot == boot);
+        self.expect(marked || entry.mark_fails, "it takes what its mark does not say it holds");
+        if !adopts {
+            self.check_precedence(machine);
+        }
+        self.ledger.held[machine] = term;
+        self.ledger.owes_since[machine] = None;
+        self.ledger.rivals[machine] = false;
+        self.note_forgetting(machine);
+    }
+
+    /// Nobody is passed over who is heard, could take over, and has newer data; then the preferred
+    /// node, then the lower number.
+    fn check_precedence(&self, machine: usize) {
+        let Some(told) = self.ledger.told_held[machine].filter(|_| self.is_timed()) else { return };
+        let rank = |held: Term, of: usize| {
+            let preferred = self.plan.preferred == Some(Plan::node_id(of).get());
+            (held, preferred, core::cmp::Reverse(of))
+        };
+        let node = self.node(machine).snapshot();
+        for peer in &node.peers {
+            let of = usize::from(peer.node.get()) - 1;
+            let Some(word) = self.ledger.heard[machine][of] else { continue };
+            let is_heard = self.now < word.at + self.plan.timing.deadtime
+                && peer.incarnation == Some(word.life);
+            let could = word.eligible && word.state != PeerState::Stopped;
+            let goes_first = rank(word.held_term, of) > rank(told, machine);
+            self.expect(!(is_heard && could && goes_first), "it passes over one that goes first");
+        }
     }
 
     /// An order to a fence device: what a healthy pair never does, and a deaf node neither.
-    pub(super) fn check_order(&self, machine: usize, device: usize, order: Order) {
-        if order != Order::Off {
+    pub(super) fn check_order(&mut self, machine: usize, device: usize, order: Order) {
+        if order == Order::Check {
             return;
         }
         let host = self.devices[device].host;
+        let recent = self.plan.timing.level_timeout + ms(300);
+        let goes_on = self.devices.iter().any(|device| {
+            device.host == host && device.fenced_at.is_some_and(|at| self.now < at + recent)
+        });
+        self.devices[device].fenced_at = Some(self.now);
+        if order != Order::Off {
+            return;
+        }
         self.expect(host != machine, "it cuts its own power");
         self.expect(self.machines[machine].kernel.is_empty(), "a holder cuts another's power");
         let path = (0..usize::from(self.plan.nics)).any(|nic| self.machines[machine].carrier[nic]);
         self.expect(path || self.plan.nics == 0, "a deaf node cuts another's power");
+        self.check_patience(machine, host);
         if self.network.noise.is_any() || !self.machines[host].is_awake() {
             return;
         }
         let ledger = &self.ledger;
-        let timing = &self.plan.timing;
         let disturbed = ledger.disturbed_at[machine].max(ledger.disturbed_at[host]);
         let quiet_for = self.now.since(disturbed);
         let linked = self.are_linked(host, machine);
-        let settled = quiet_for > timing.deadtime + timing.initdead + timing.keepalive * 2;
+        let settled = quiet_for > self.acquaintance();
         self.expect(!(linked && settled), "it cuts the power of one that it hears");
-        self.check_looked(machine, host, quiet_for);
+        // Once a command may be on its way, the host's last answers no longer call it back.
+        if !goes_on {
+            self.check_looked(machine, host, quiet_for);
+        }
+    }
+
+    /// After how long two that are linked hear each other for certain.
+    pub(super) fn acquaintance(&self) -> Duration {
+        let timing = &self.plan.timing;
+        timing.deadtime + timing.initdead + timing.keepalive * 2 + self.link_delay * 4
     }
 
     /// Whether a link passes both ways between the two: one that was never answered is not heard.
-    fn are_linked(&self, one: usize, other: usize) -> bool {
+    pub(super) fn are_linked(&self, one: usize, other: usize) -> bool {
         (0..usize::from(self.plan.links)).any(|link| {
             !self.network.is_cut(link, one, other) && !self.network.is_cut(link, other, one)
         })
     }
 
-    /// The host serves, and the service networks say so: it is left its grace, and for ever by one
-    /// that never heard it.
-    fn check_looked(&self, machine: usize, host: usize, quiet_for: Duration) {
+    /// It has listened for as long as it must, and waited for as long as it was told to.
+    fn check_patience(&self, machine: usize, host: usize) {
         let timing = &self.plan.timing;
-        let serves = self.is(host, PeerState::Active)
-            && self.machines[host]
-                .kernel
-                .iter()
-                .any(|vip| self.joins(machine, host, self.plan.nic_of(vip)));
-        let asks = !self.machines[machine].mute;
-        if !serves || !asks || quiet_for < timing.deadtime + timing.initdead {
+        let node = self.node(machine).snapshot();
+        let view = node.peers.iter().find(|peer| peer.node == Plan::node_id(host));
+        let word = self.ledger.heard[machine][host];
+        let known = word.map(|word| word.life) == view.and_then(|view| view.incarnation);
+        if !known || !self.is_timed() {
             return;
         }
-        let heard = self.ledger.heard.get(machine).and_then(|heard| heard[host]);
-        let heard_at = heard.map(|(_, _, at)| at);
+        let (since, listens) = match word {
+            Some(word) => (word.at, timing.deadtime),
+            None => (self.ledger.started_at[machine], timing.initdead),
+        };
+        let silent_for = self.now.since(since);
+        self.expect(silent_for >= listens, "it cuts the power of one that it has not listened for");
+        let held = word.is_some_and(|word| word.state.may_hold());
+        let delay = if held { Duration::ZERO } else { self.plan.fence_delays[host] };
+        self.expect(silent_for >= listens + delay, "it cuts a power sooner than it is told to");
+    }
+
+    /// The host serves, and the service networks say so: it is left its grace, and for ever by one
+    /// that never heard it. That a switch port passes nothing yet is no excuse.
+    fn check_looked(&self, machine: usize, host: usize, quiet_for: Duration) {
+        let timing = &self.plan.timing;
+        let learns = self.ledger.learning == Some(machine);
+        let quiet_for =
+            if learns { self.now.since(self.ledger.disturbed_at[host]) } else { quiet_for };
+        let asks = !self.machines[machine].mute;
+        if !self.serves_before(host, machine, learns) || !asks {
+            return;
+        }
+        if quiet_for < timing.deadtime + timing.initdead {
+            return;
+        }
+        let heard_at = self.ledger.heard[machine][host].map(|word| word.at);
         self.expect(
             heard_at.is_some(),
             "it cuts the power of one that serves, and that it never heard",
@@ -229,9 +419,94 @@ impl World {
         self.expect(unheard_for >= timing.grace, "it cuts the power of one that serves");
     }
 
+    /// Whether a host serves, and a machine can see it: at once, or when its port has `learnt`.
+    pub(super) fn serves_before(&self, host: usize, machine: usize, learnt: bool) -> bool {
+        let sees = |vip: u16| {
+            let nic = self.plan.nic_of(vip);
+            let learns = learnt
+                && self.machines[machine].carrier[nic]
+                && self.machines[host].passes(nic)
+                && !self.network.is_parted(machine, host);
+            learns || self.joins(machine, host, nic)
+        };
+        self.is(host, PeerState::Active) && self.machines[host].kernel.iter().any(sees)
+    }
+
+    /// The networks are told who has the addresses: not by one that was replaced while it was
+    /// suspended, as long as it must doubt itself.
+    pub(super) fn note_announce(&mut self, machine: usize) {
+        let others = (0..self.machines.len()).filter(|other| *other != machine);
+        let newer = others.into_iter().any(|other| {
+            self.machines[other].holds() && self.ledger.held[other] > self.ledger.held[machine]
+        });
+        let doubts = self.ledger.doubts_since[machine]
+            .is_some_and(|since| self.now < since + self.plan.timing.deadtime);
+        self.expect(
+            !(newer && doubts),
+            "it announces what another one took while it was suspended",
+        );
+        if self.ledger.rivals[machine] && self.has_rival(machine) {
+            return;
+        }
+        self.ledger.rivals[machine] = false;
+        self.ledger.owes_since[machine] = None;
+    }
+
     /// What is told is true.
-    pub(super) fn check_event(&self, machine: usize, event: &Event) {
-        let Event::Frozen { node, cause, .. } = event else { return };
+    pub(super) fn check_event(&mut self, machine: usize, event: &Event) {
+        match event {
+            Event::Frozen { node, cause, .. } => self.check_frozen(machine, *node, *cause),
+            Event::Proven { node, by: ProofKind::Fenced } => self.check_fenced(machine, *node),
+            Event::Degraded { change, .. } => {
+                let begun = *change == Change::Begun;
+                self.ledger.degraded[machine] += if begun { 1 } else { -1 };
+            }
+            // A cut has healed, or a NIC is back: whoever holds tells it.
+            Event::PeerHeard { .. } | Event::Nic { good: true, .. } => self.owe(machine),
+            // And once another holder has given way.
+            Event::TwoActives { verdict: Verdict::TheyMustYield | Verdict::TheyYield, .. } => {
+                self.owe(machine);
+                self.ledger.rivals[machine] = self.is(machine, PeerState::Active);
+            }
+            _ => {}
+        }
+    }
+
+    fn owe(&mut self, machine: usize) {
+        if self.is(machine, PeerState::Active) {
+            self.ledger.owes_since[machine].get_or_insert(self.now);
+        }
+    }
+
+    /// Whether any other machine tells a machine that it may hold something.
+    pub(super) fn has_rival(&self, machine: usize) -> bool {
+        let others = (0..self.machines.len()).filter(|other| *other != machine);
+        others.into_iter().any(|other| {
+            let may_hold = self.state(other).is_some_and(PeerState::may_hold);
+            may_hold && self.machines[other].is_awake() && self.are_linked(machine, other)
+        })
+    }
+
+    /// The power was off, at the moment of the last reading at the latest. A lie that was found out
+    /// before is no excuse.
+    fn check_fenced(&self, machine: usize, node: NodeId) {
+        let host = usize::from(node.get()) - 1;
+        let was_off =
+            !self.machines[host].powered || self.ledger.returned_at[host] + FENCED_MAX >= self.now;
+        let lies = |device: &Device| device.host == host && device.mode == Mode::ReadsOff;
+        let excused = self.excused && self.devices.iter().any(lies);
+        self.expect(was_off || excused, "a power was on all the time that is proven off");
+        let Some(word) = self.ledger.heard[machine][host] else { return };
+        let timing = &self.plan.timing;
+        let own = self.devices.iter().filter(|device| device.host == host);
+        let known_after = timing.fence_check_interval + timing.level_timeout * 2 + CONTRADICTION;
+        let known = own.clone().all(|device| {
+            lies(device) && word.at.since(word.since.max(device.since)) > known_after
+        });
+        self.expect(was_off || !known, "it believes devices that are known to lie");
+    }
+
+    fn check_frozen(&self, machine: usize, node: NodeId, cause: FrozenCause) {
         let host = usize::from(node.get()) - 1;
         let settle = self.plan.timing.level_timeout * 4;
         let changed_at = self.ledger.devices_changed_at.max(self.ledger.disturbed_at[machine]);
@@ -242,13 +517,13 @@ impl World {
             FrozenCause::NoDevice => false,
             FrozenCause::Unreachable => !device.has_power || device.mode == Mode::Dead,
             FrozenCause::Refuses(fault) => {
-                device.mode == Mode::Refuses(*fault)
-                    || (*fault == FenceFault::Refused && device.refuses_when_off)
+                device.mode == Mode::Refuses(fault)
+                    || (fault == FenceFault::Refused && device.refuses_when_off)
             }
             FrozenCause::StaysOn => device.mode == Mode::StaysOn || device.outlet,
-            FrozenCause::Unclear => device.mode == Mode::Unclear,
+            FrozenCause::Unclear => matches!(device.mode, Mode::Unclear | Mode::Mute),
             // What lied once is not believed until it has read on.
-            FrozenCause::Contradicted => self.excused,
+            FrozenCause::Contradicted => self.excused || self.ledger.contradicts,
             FrozenCause::Failed(_) => {
                 matches!(device.mode, Mode::Hangs | Mode::Refuses(_))
                     || device.delay * 3 > self.plan.timing.level_timeout
@@ -256,9 +531,42 @@ impl World {
         });
         let none = self.devices.iter().all(|device| device.host != host);
         self.expect(
-            is_true || (none && *cause == FrozenCause::NoDevice),
+            is_true || (none && cause == FrozenCause::NoDevice),
             "a cause that is not true",
         );
+    }
+
+    /// What an operator is answered at `machine` about `of` is what the world says.
+    pub(super) fn check_confirmation(&self, machine: usize, of: usize, force: bool, said: &Answer) {
+        if *said != Answer::Accepted {
+            return;
+        }
+        let timing = &self.plan.timing;
+        let ledger = &self.ledger;
+        let changed = ledger.disturbed_at[of];
+        let settle = self.acquaintance();
+        let quiet_for = self.now.since(changed.max(ledger.disturbed_at[machine]));
+        let is_heard = self.are_linked(machine, of)
+            && self.machines[of].is_awake()
+            && !self.network.noise.is_any();
+        self.expect(!(is_heard && quiet_for > settle), "an operator's word against a heard node");
+        if force {
+            return;
+        }
+        let serves = self.serves_before(of, machine, false)
+            && !self.machines[machine].mute
+            && self.now.since(changed) > settle;
+        self.expect(!serves, "an operator's word against addresses that answer");
+        let checked = timing.fence_check_interval * 2 + timing.level_timeout * 4;
+        let known =
+            self.now.since(ledger.devices_changed_at.max(changed)) > checked && quiet_for > checked;
+        let reads_on = self.devices.iter().filter(|device| device.host == of).any(|device| {
+            let on = device.reads(self.machines[of].powered) == Ok(Power::On);
+            let is_quick = device.delay < timing.level_timeout && device.mode != Mode::Hangs;
+            let idle = device.fenced_at.is_none_or(|at| self.now.since(at) > checked);
+            on && is_quick && idle
+        });
+        self.expect(!(known && reads_on), "an operator's word against a device that reads on");
     }
 
     /// An operator asks.

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::types::{FenceFault, Power};
+use crate::types::{FenceFault, Instant, Power};
 
 /// How a fence device behaves.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -19,6 +19,10 @@ pub enum Mode {
     Hangs,
     /// Acknowledges, does it, and reads neither on nor off.
     Unclear,
+    /// Acknowledges, does nothing, and reads neither on nor off.
+    Mute,
+    /// Does what it is told, but an outlet is on again when another one of its host is cut.
+    Returns,
     /// Acknowledges, does nothing, and reads off although the host is on.
     ReadsOff,
 }
@@ -32,6 +36,8 @@ pub struct Device {
     pub outlet: bool,
     /// How it behaves.
     pub mode: Mode,
+    /// Since when.
+    pub since: Instant,
     /// How long it takes for an answer.
     pub delay: Duration,
     /// Whether the outlet gives power.
@@ -46,6 +52,8 @@ pub struct Device {
     pub cuts: u32,
     /// How many orders of any kind it was given.
     pub orders: u32,
+    /// When it was last given one as part of a fence.
+    pub fenced_at: Option<Instant>,
 }
 
 impl Device {
@@ -55,6 +63,7 @@ impl Device {
             host,
             outlet,
             mode: Mode::Works,
+            since: Instant::ZERO,
             delay: Duration::from_millis(2),
             outlet_on: true,
             shares_power: false,
@@ -62,6 +71,7 @@ impl Device {
             refuses_when_off: false,
             cuts: 0,
             orders: 0,
+            fenced_at: None,
         }
     }
 
@@ -74,9 +84,13 @@ impl Device {
             Mode::Dead => Err(FenceFault::Unreachable),
             Mode::Refuses(fault) => Err(fault),
             _ if self.refuses_when_off && !host_powered => Err(FenceFault::Refused),
-            Mode::Works | Mode::StaysOn | Mode::Hangs | Mode::Unclear | Mode::ReadsOff => {
-                Ok(Power::Unknown)
-            }
+            Mode::Works
+            | Mode::StaysOn
+            | Mode::Hangs
+            | Mode::Unclear
+            | Mode::Mute
+            | Mode::Returns
+            | Mode::ReadsOff => Ok(Power::Unknown),
         }
     }
 
@@ -91,8 +105,8 @@ impl Device {
             Mode::Refuses(FenceFault::Credentials) => Err(FenceFault::Credentials),
             // An agent that ends with 2 whatever it is told.
             Mode::Refuses(FenceFault::AgentFailed) | Mode::ReadsOff => Ok(Power::Off),
-            Mode::Unclear => Ok(Power::Unknown),
-            Mode::Works | Mode::StaysOn | Mode::Hangs | Mode::Refuses(_) => {
+            Mode::Unclear | Mode::Mute => Ok(Power::Unknown),
+            Mode::Works | Mode::StaysOn | Mode::Hangs | Mode::Returns | Mode::Refuses(_) => {
                 Ok(if on { Power::On } else { Power::Off })
             }
         }
@@ -100,6 +114,6 @@ impl Device {
 
     /// Whether an order to cut the power is carried out.
     pub fn obeys(&self) -> bool {
-        self.has_power && matches!(self.mode, Mode::Works | Mode::Unclear)
+        self.has_power && matches!(self.mode, Mode::Works | Mode::Unclear | Mode::Returns)
     }
 }

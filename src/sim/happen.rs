@@ -1,6 +1,7 @@
 //! What arrives: heartbeats, claims, the ends of operations, cut power, ended boots.
 
 use super::World;
+use super::device::Mode;
 use super::plan::ms;
 use super::queue::{Happening, Work};
 use crate::engine::{Input, Outcome, Why};
@@ -87,7 +88,7 @@ impl World {
                 self.machines[machine].record = record;
                 done
             }
-            Work::StoreRefused => refused("read-only file system"),
+            Work::StoreRefused => refused(super::check::DISK_REFUSES),
             Work::Commanded(device) => {
                 let entry = &self.devices[device];
                 let reading = entry.acknowledges(self.machines[entry.host].powered);
@@ -110,6 +111,10 @@ impl World {
         entry.cuts += 1;
         entry.outlet_on = false;
         let (host, outlet) = (entry.host, entry.outlet);
+        let others = self.devices.iter_mut().enumerate().filter(|(other, _)| *other != device);
+        for (_, other) in others.filter(|(_, d)| d.host == host && d.mode == Mode::Returns) {
+            other.outlet_on |= other.has_power;
+        }
         let fed = self.devices.iter().any(|d| d.host == host && d.outlet && d.outlet_on);
         if !outlet || !fed {
             self.power_off(host);

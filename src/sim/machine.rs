@@ -167,6 +167,8 @@ pub struct Machine {
     pub mute: bool,
     /// Whether its daemon has ended in order.
     pub exited: bool,
+    /// Whether its marks outlive a boot, which they must not.
+    pub keeps_mark: bool,
 }
 
 impl Default for Machine {
@@ -189,6 +191,7 @@ impl Default for Machine {
             deaf: [false; NICS_MAX],
             mute: false,
             exited: false,
+            keeps_mark: false,
         }
     }
 }

@@ -31,6 +31,7 @@ mod carry;
 mod causes;
 pub mod check;
 pub mod device;
+mod ends;
 mod happen;
 pub mod machine;
 pub mod network;
@@ -40,6 +41,8 @@ mod random;
 pub mod search;
 pub mod seeds;
 mod story;
+mod views;
+pub mod walks;
 mod world;
 
 pub use check::Ledger;

@@ -108,6 +108,13 @@ impl Plan {
         NodeId::new(machine as u8 + 1).expect("a world has few machines")
     }
 
+    /// The id of a machine's boot `boots`.
+    pub fn boot_id(machine: usize, boots: u32) -> BootId {
+        let mut boot = [machine as u8; 16];
+        boot[0] = boots as u8;
+        BootId(boot)
+    }
+
     /// The MAC of a machine's service NIC.
     pub fn mac(machine: usize, nic: usize) -> Mac {
         Mac([2, 0, 0, 0, machine as u8 + 1, nic as u8 + 1])
@@ -165,8 +172,6 @@ impl Plan {
         for (nic, mac) in macs.iter_mut().enumerate().take(usize::from(self.nics)) {
             *mac = Self::mac(local, nic);
         }
-        let mut boot = [local as u8; 16];
-        boot[0] = boots as u8;
         Settings {
             local: Self::node_id(local),
             peers: peers.collect(),
@@ -180,7 +185,7 @@ impl Plan {
             fence_check_interval: self.timing.fence_check_interval,
             config_digest: self.config_digests[local],
             incarnation: Incarnation(incarnation),
-            boot: BootId(boot),
+            boot: Self::boot_id(local, boots),
         }
     }
 }

@@ -11,24 +11,18 @@ use super::network::Noise;
 use super::plan::{MACHINES_MAX, Plan, Timing, ms};
 use super::queue::Happening;
 use super::{Random, World};
-use crate::engine::Input;
+use crate::engine::{Answer, Input};
+use crate::types::heartbeat::NICS_MAX;
 use crate::types::{FenceFault, PeerState, VipId};
 
 /// About how many inputs the engines of one world are given before everything is mended.
 pub const STEPS: u64 = 900;
-/// Until one holds again after everything is mended: a frozen ladder's longest rest, a failed
-/// takeover's longest rest, and a boot.
-const HEALING_MAX: Duration = ms(70_000);
-/// What a fence device may take for an order that was given before: the longest delay there is,
-/// and what follows from it.
-const LATE_CUTS: Duration = ms(1000);
-
 /// One world of a seed, under way.
 #[derive(Debug)]
 pub struct Trial {
     /// The world.
     pub world: World,
-    random: Random,
+    pub(super) random: Random,
     /// Whether operators and devices may lie in it: two holders are then excused, for a while.
     lies: bool,
 }
@@ -40,9 +34,16 @@ impl Trial {
         let mut random = Random::new(seed);
         let mut world = World::new(plan(&mut random));
         world.random = Random::new(random.draw());
+        // What two say to each other crosses only where it is long under way.
+        let keepalive = world.plan.timing.keepalive;
+        let delays = [world.link_delay, world.link_delay, ms(2), keepalive / 2, keepalive];
+        world.link_delay = random.choose(&delays);
         world.story.kept = kept;
         world.story.listens = true;
-        let lies = random.percent(5);
+        let lies = random.percent(8);
+        for machine in &mut world.machines {
+            machine.keeps_mark = random.percent(30);
+        }
         for machine in 0..world.machines.len() {
             world.run(ms(random.below(100)));
             if random.percent(90) {
@@ -58,33 +59,9 @@ impl Trial {
         let deadtime = world.plan.timing.deadtime;
         let share = if random.percent(60) { 100 } else { 600 };
         world.run(deadtime * random.below(share) as u32 / 100);
+        world.check_views();
         self.cause_fault();
         self.world.steps < STEPS
-    }
-
-    /// Stops the faults, mends everything, and sees one take over.
-    pub fn end(&mut self) {
-        let timing = self.world.plan.timing;
-        self.world.run(timing.deadtime * self.random.below(300) as u32 / 100);
-        self.mend();
-        // Orders that fence devices were carrying out when the faults stopped may yet cut
-        // anybody's power: whoever is off then is switched on again.
-        self.world.run(LATE_CUTS);
-        self.mend();
-        let one_holds = |w: &World| {
-            let actives = (0..w.machines.len()).filter(|m| w.is(*m, PeerState::Active)).count();
-            actives == 1 && w.machines.iter().filter(|machine| machine.holds()).count() == 1
-        };
-        let took = self.world.run_until(HEALING_MAX, one_holds);
-        self.world.expect(took.is_some(), "everything is well, and nobody holds");
-        self.world.run(timing.initdead + timing.boot + timing.deadtime);
-        self.world.expect(one_holds(&self.world), "everything is well, and not just one holds");
-        let settled = (0..self.world.machines.len()).all(|machine| {
-            let state = self.world.state(machine);
-            matches!(state, None | Some(PeerState::Active | PeerState::Standby))
-        });
-        self.world
-            .expect(settled, "everything is well, and somebody is neither active nor standby");
     }
 
     fn cause_fault(&mut self) {
@@ -92,7 +69,7 @@ impl Trial {
         let count = world.machines.len() as u64;
         let one = random.below(count) as usize;
         let other = (one + 1 + random.below(count - 1) as usize) % count as usize;
-        match random.below(34) {
+        match random.below(36) {
             0..=2 => {
                 let link = random.below(u64::from(world.plan.links)) as u8;
                 world.set_cut(link, one, other, random.percent(60));
@@ -121,6 +98,8 @@ impl Trial {
             }
             20..=26 => self.cause_small_fault(one),
             27 => self.replay(one),
+            28 => self.replug(one),
+            29 => self.black_out(),
             _ => self.have_somebody_act(one, other),
         }
     }
@@ -130,12 +109,24 @@ impl Trial {
         match random.below(6) {
             0 | 1 if !world.devices.is_empty() => {
                 let device = random.below(world.devices.len() as u64) as usize;
-                let mode = mode(random, self.lies);
+                let mut mode = mode(random, self.lies);
+                let fences = (0..world.machines.len())
+                    .any(|m| world.is(m, PeerState::Fencing) || world.is(m, PeerState::Frozen));
+                if fences && mode == Mode::Refuses(FenceFault::AgentFailed) {
+                    // Where the command has worked, its reading does too.
+                    mode = Mode::Works;
+                }
                 let timeout = world.plan.timing.level_timeout;
                 let delay = [ms(2), ms(30), timeout * 3 / 4, timeout * 5 / 4];
                 let entry = &mut world.devices[device];
                 entry.mode = mode;
+                entry.since = world.now;
                 entry.delay = random.choose(&delay);
+                if mode == Mode::Refuses(FenceFault::AgentFailed) {
+                    // An agent that cannot even begin fails at once.
+                    entry.delay = ms(2);
+                    world.ledger.contradicts = true;
+                }
                 entry.shares_power = random.percent(50);
                 entry.refuses_when_off = random.percent(30);
                 world.excused |= mode == Mode::ReadsOff;
@@ -149,6 +140,7 @@ impl Trial {
                 let entry = &mut world.machines[one];
                 (entry.disk, entry.taking) = (disk, taking);
                 (entry.mark_fails, entry.release_fails) = (mark, release);
+                world.note_deletion(one);
                 world.note_fault(|| format!("{one}: disk {disk:?}, kernel {taking:?}"));
                 world.note_disk(one);
             }
@@ -160,6 +152,7 @@ impl Trial {
             4 => {
                 let (loss, double, late) = (random.below(30), random.below(30), random.below(10));
                 world.network.noise = Noise { loss, double, late };
+                world.ledger.contradicts |= late > 0;
                 world.note_fault(|| format!("noise: {loss} lost, {double} double, {late} late"));
                 world.disturb_all();
             }
@@ -171,19 +164,64 @@ impl Trial {
         }
     }
 
-    /// Heartbeats that somebody recorded earlier arrive again.
+    /// Heartbeats that somebody recorded earlier arrive again, or, if they were held back then, for
+    /// the first time.
     fn replay(&mut self, to: usize) {
         let Self { world, random, .. } = self;
-        let sent: Vec<_> = world.recorded(to).copied().collect();
+        let withheld = random.percent(30);
+        let sent: Vec<_> = world
+            .recorded(to)
+            .filter(|(_, arrived)| *arrived || withheld)
+            .map(|(heartbeat, _)| *heartbeat)
+            .collect();
         if sent.is_empty() {
             return;
         }
         world.note_fault(|| "somebody plays recorded heartbeats".to_owned());
+        if withheld {
+            world.disturb(to);
+            world.ledger.contradicts = true;
+        }
         for _ in 0..=random.below(3) {
             let heartbeat = sent[random.below(sent.len() as u64) as usize];
             let after = Duration::from_micros(random.below(100_000));
             world.schedule(after, Happening::Deliver { to, heartbeat });
         }
+    }
+
+    /// Everything loses its power, and starts again at about the same time.
+    fn black_out(&mut self) {
+        let Self { world, random, .. } = self;
+        for machine in 0..world.machines.len() {
+            world.lose_feed(machine);
+        }
+        for machine in 0..world.machines.len() {
+            world.run(world.plan.timing.keepalive * random.below(150) as u32 / 100);
+            world.power_on(machine);
+        }
+        world.run(world.plan.timing.boot);
+    }
+
+    /// A service NIC is plugged into a switch whose port passes nothing for a while.
+    fn replug(&mut self, one: usize) {
+        let Self { world, random, .. } = self;
+        let initdead = world.plan.timing.initdead;
+        for nic in 0..usize::from(world.plan.nics) {
+            world.set_carrier(one, nic, false);
+        }
+        world.run(initdead * random.below(50) as u32 / 100);
+        if !world.machines[one].is_awake() {
+            return;
+        }
+        let deaf = world.machines[one].deaf;
+        world.machines[one].deaf = [true; NICS_MAX];
+        world.ledger.learning = Some(one);
+        for nic in 0..usize::from(world.plan.nics) {
+            world.set_carrier(one, nic, true);
+        }
+        world.run(initdead * random.below(100) as u32 / 100);
+        world.ledger.learning = None;
+        world.machines[one].deaf = deaf;
     }
 
     /// People and other tools: an operator's word, a removed or added address, an orderly end.
@@ -194,12 +232,17 @@ impl Trial {
             0 | 1 => {
                 let is_lie = world.machines[other].powered;
                 if world.machines[one].is_awake() && (lies || !is_lie) {
+                    let excused = world.excused;
                     world.excused |= is_lie;
-                    world.confirm_off(one, other, random.percent(50));
+                    let answer = world.confirm_off(one, other, random.percent(50));
+                    if answer != Answer::Accepted {
+                        world.excused = excused;
+                    }
                 }
             }
             2 => {
                 if world.is(one, PeerState::Active) && world.machines[one].kernel.remove(0) {
+                    world.note_deletion(one);
                     world.note_fault(|| format!("somebody deletes vip0 of {one}"));
                     world.give(one, Input::VipGone { vip: VipId(0) });
                 }
@@ -218,44 +261,6 @@ impl Trial {
                 world.run(ms(random.below(20)));
                 restart(world, one);
             }
-        }
-    }
-
-    /// The faults stop, and everything is repaired that a person would repair.
-    fn mend(&mut self) {
-        let world = &mut self.world;
-        world.note_fault(|| "everything is mended".to_owned());
-        world.network.mend();
-        world.disturb_all();
-        for device in &mut world.devices {
-            device.mode = Mode::Works;
-            device.delay = ms(2);
-            device.has_power = true;
-            device.refuses_when_off = false;
-        }
-        world.ledger.devices_changed_at = world.now;
-        for machine in 0..world.machines.len() {
-            let entry = &mut world.machines[machine];
-            entry.disk = Disk::Works;
-            entry.mark_fails = false;
-            entry.release_fails = false;
-            entry.mute = false;
-            entry.deaf = Default::default();
-            // A kernel that never answers is for the watchdog.
-            let hangs = entry.daemon.as_ref().is_some_and(|daemon| daemon.acquiring.is_some());
-            if hangs {
-                world.crash(machine);
-            }
-            world.machines[machine].taking = Taking::Works;
-            world.resume(machine);
-            for nic in 0..usize::from(world.plan.nics) {
-                world.set_carrier(machine, nic, true);
-            }
-            // One that boots starts its daemon by itself.
-            if world.machines[machine].powered && !world.is_booting(machine) {
-                restart(world, machine);
-            }
-            world.power_on(machine);
         }
     }
 }
@@ -277,7 +282,7 @@ fn plan(random: &mut Random) -> Plan {
         *delay = ms(random.choose(&[0, 150, 400]));
     }
     Plan {
-        nodes: if random.percent(70) { 2 } else { 3 },
+        nodes: if random.percent(60) { 2 } else { 3 },
         links: 1 + random.below(2) as u8,
         nics: 1 + random.below(2) as u8,
         vips: 1 + random.below(3) as u16,
@@ -299,19 +304,22 @@ fn plan(random: &mut Random) -> Plan {
 }
 
 fn mode(random: &mut Random, lies: bool) -> Mode {
-    match random.below(9) {
+    match random.below(12) {
         0 => Mode::Dead,
         1 => Mode::StaysOn,
         2 => Mode::Hangs,
         3 => Mode::Unclear,
         4 => Mode::Refuses(FenceFault::Credentials),
         5 => Mode::Refuses(FenceFault::Privilege),
-        6 if lies => Mode::ReadsOff,
+        6 => Mode::Refuses(FenceFault::AgentFailed),
+        7 => Mode::Mute,
+        8 => Mode::Returns,
+        9 | 10 if lies => Mode::ReadsOff,
         _ => Mode::Works,
     }
 }
 
-fn restart(world: &mut World, machine: usize) {
+pub(super) fn restart(world: &mut World, machine: usize) {
     let entry = &world.machines[machine];
     if entry.powered && entry.daemon.is_none() {
         world.note_fault(|| format!("the daemon of {machine} is started"));

@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::engine::{Answer, Effect, Effects, Event, Input, RequestId};
-use crate::types::{Heartbeat, Instant};
+use crate::types::{Heartbeat, Instant, PeerState, Term};
 
 /// How much of its end a long story shows.
 const STORY_LINES_MAX: usize = 200;
@@ -46,9 +46,9 @@ pub struct Story {
     pub announced: u64,
     /// Whether somebody on the wire records heartbeats.
     pub listens: bool,
-    /// What somebody on the wire has recorded: some of the heartbeats, over those before.
-    recorded: Vec<Heartbeat>,
-    heard: u64,
+    /// What somebody on the wire has recorded, over what was before: some of all heartbeats, and
+    /// some of those that somebody could take over on. Whether each has arrived where it was sent.
+    recorded: [Recording; 2],
 }
 
 impl Default for Story {
@@ -64,34 +64,51 @@ impl Default for Story {
             sent: Vec::new(),
             announced: 0,
             listens: false,
-            recorded: Vec::new(),
-            heard: 0,
+            recorded: [Recording::default(), Recording::default()],
         }
     }
 }
 
 impl Story {
     /// Somebody on the wire listens, and keeps one heartbeat of several.
-    pub(super) fn record(&mut self, heartbeat: &Heartbeat) {
+    pub(super) fn record(&mut self, heartbeat: &Heartbeat, arrives: bool) {
         if !self.listens {
             return;
         }
+        let proves = heartbeat.grant != Term::NONE
+            || heartbeat.flags.released
+            || heartbeat.state == PeerState::Stopped;
+        self.recorded[usize::from(proves)].take(heartbeat, arrives);
+    }
+}
+
+/// Some of what was sent.
+#[derive(Clone, Debug, Default)]
+struct Recording {
+    heard: u64,
+    kept: Vec<(Heartbeat, bool)>,
+}
+
+impl Recording {
+    fn take(&mut self, heartbeat: &Heartbeat, arrives: bool) {
         self.heard += 1;
         if !self.heard.is_multiple_of(RECORDED_OF) {
             return;
         }
         let place = (self.heard / RECORDED_OF) as usize % RECORDED_MAX;
-        match self.recorded.get_mut(place) {
-            Some(old) => *old = *heartbeat,
-            None => self.recorded.push(*heartbeat),
+        match self.kept.get_mut(place) {
+            Some(old) => *old = (*heartbeat, arrives),
+            None => self.kept.push((*heartbeat, arrives)),
         }
     }
 }
 
 impl World {
-    /// What somebody on the wire has recorded of the heartbeats to a machine.
-    pub fn recorded(&self, to: usize) -> impl Iterator<Item = &Heartbeat> {
-        self.story.recorded.iter().filter(move |h| usize::from(h.to.get()) == to + 1)
+    /// What somebody on the wire has recorded of the heartbeats to a machine, and whether each has
+    /// arrived there when it was sent.
+    pub fn recorded(&self, to: usize) -> impl Iterator<Item = &(Heartbeat, bool)> {
+        let all = self.story.recorded.iter().flat_map(|recording| &recording.kept);
+        all.filter(move |(heartbeat, _)| usize::from(heartbeat.to.get()) == to + 1)
     }
 
     /// All events of one machine as lines, with the world's time.

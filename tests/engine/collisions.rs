@@ -5,7 +5,7 @@ use tandem::types::{Mac, PeerState, Term};
 
 use tandem::sim::{Mode, Plan, World, ms};
 
-use crate::KEEPALIVE;
+use crate::{DEADTIME, KEEPALIVE};
 
 /// A pair that an operator has made two of: `b` believes that `a` is off.
 fn two_actives() -> World {
@@ -38,6 +38,21 @@ fn the_lower_term_gives_way_within_a_keepalive() {
     world.excused = false;
     world.run(ms(3000));
     assert!(world.is(0, PeerState::Standby) && world.is(1, PeerState::Active));
+}
+
+/// In: a holder meets another one that must give way and cannot; then that one loses its power.
+/// Out: the other's announcements are not the last ones that clients have heard.
+#[test]
+fn a_holder_announces_when_its_rival_falls_silent() {
+    let mut world = two_actives();
+    world.machines[0].release_fails = true;
+    world.cut_all(0, 1, false);
+    world.run(ms(200));
+    assert_eq!(world.holders(), [0, 1]);
+    let announced = world.story.announced;
+    world.power_off(0);
+    world.run(DEADTIME + KEEPALIVE);
+    assert_eq!(world.story.announced, announced + 1, "{}", world.story());
 }
 
 /// The same the other way round: the higher term is the lower node's.

@@ -264,3 +264,31 @@ fn a_confirmed_word_is_void_when_the_peer_is_heard() {
     assert!(world.is(1, PeerState::Active), "`a` is worse off, and grants it");
     world.expect_told(1, "standby -> acquiring term=2: granted by the peer");
 }
+
+/// In: a standby that neither hears nor sees the active is frozen, and suspended while it looks at
+/// the device once more; the cut heals meanwhile.
+/// Out: the device's answer is taken in before the active's words, and nothing follows from it: the
+/// healthy host is not shot.
+#[test]
+fn a_suspended_node_does_not_shoot_at_what_it_looked_at_before() {
+    for suspended_for in [ms(10), ms(2000)] {
+        let mut world = World::pair();
+        world.set_modes(0, Mode::StaysOn);
+        world.cut_all(0, 1, true);
+        world.set_parted(0, 1, true);
+        assert!(world.run_until(ms(1000), |w| w.is(1, PeerState::Frozen)).is_some());
+        world.devices[0].delay = ms(30);
+        let orders = world.devices[0].orders;
+        let looks = |w: &World| w.devices[0].orders > orders;
+        assert!(world.run_until(ms(6000), looks).is_some(), "{}", world.story());
+        world.set_modes(0, Mode::Works);
+        world.pause(1);
+        world.run(ms(35));
+        world.cut_all(0, 1, false);
+        world.run(suspended_for);
+        world.resume(1);
+        world.run(ms(3000));
+        assert_eq!(world.cuts_of(0), 0, "{suspended_for:?}:\n{}", world.story());
+        assert_eq!(world.holders(), [0], "{}", world.story());
+    }
+}

@@ -4,7 +4,7 @@ use tandem::engine::Input;
 use tandem::types::{PeerState, VipId};
 
 use crate::rows::detection;
-use tandem::sim::{Plan, World, ms};
+use tandem::sim::{Mode, Plan, World, ms};
 
 /// Somebody adds the VIP, and the kernel tells.
 fn stray(world: &mut World, machine: usize, vip: u16) {
@@ -124,4 +124,25 @@ fn no_node_ends_with_a_vip_in_its_kernel() {
         assert!(world.machines[1].exited, "{}", world.story());
         assert_eq!(world.holders(), [0]);
     }
+}
+
+/// In: a fence is under way; somebody adds a VIP on the node that fences, and its kernel does not
+/// let go of it.
+/// Out: only a node that holds nothing fences: no device is told anything before the VIP is gone.
+#[test]
+fn a_node_with_a_stray_vip_does_not_fence() {
+    let mut world = World::pair();
+    world.set_modes(0, Mode::Hangs);
+    world.power_off(0);
+    assert!(world.run_until(ms(2000), |w| w.is(1, PeerState::Frozen)).is_some());
+    let orders = world.devices[0].orders;
+    let looks = |w: &World| w.devices[0].orders > orders;
+    assert!(world.run_until(ms(6000), looks).is_some(), "{}", world.story());
+    world.machines[1].release_fails = true;
+    stray(&mut world, 1, 0);
+    world.set_modes(0, Mode::Works);
+    world.run(ms(900));
+    assert_eq!(world.devices[0].cuts, 0);
+    world.machines[1].release_fails = false;
+    assert!(world.run_until(ms(7000), is_active(1)).is_some(), "{}", world.story());
 }

@@ -8,6 +8,7 @@ use tandem::types::{Heartbeat, LinkId, NicId, PeerState, Term};
 
 use tandem::sim::{Disk, Happening, Mode, Noise, Plan, Taking, World, ms};
 
+use crate::rows::detection;
 use crate::{DEADTIME, KEEPALIVE};
 
 fn is_active(machine: usize) -> impl Fn(&World) -> bool {
@@ -418,6 +419,32 @@ fn a_restarted_peer_that_does_not_hear_us_is_told() {
     world.run(ms(500));
     world.expect_told(0, "refused: heartbeat as from b");
     world.expect_told(0, "it does not hear us");
+}
+
+/// In: all that `a` ever said is recorded, its first words to a daemon of `b` before the last one
+/// among them; then `a` loses its power, and all of it is played to `b`.
+/// Out: none of it is a sign of life: `b` takes over as soon as ever.
+#[test]
+fn what_was_said_before_an_acquaintance_is_no_sign_of_life() {
+    let mut world = World::new(Plan::default());
+    world.story.keep_sent = true;
+    world.start_daemon(0);
+    world.start_daemon(1);
+    world.run(ms(400));
+    world.crash(1);
+    world.start_daemon(1);
+    world.run(ms(100));
+    assert!(world.is(0, PeerState::Active) && world.is(1, PeerState::Standby));
+    let said = world.story.sent.iter().filter(|h| h.from == Plan::node_id(0));
+    let said: Vec<Heartbeat> = said.copied().collect();
+    world.story.keep_sent = false;
+    world.power_off(0);
+    for (index, heartbeat) in (0..).zip(said) {
+        let happening = Happening::Deliver { to: 1, heartbeat };
+        world.schedule(ms(1) + Duration::from_millis(index) / 2, happening);
+    }
+    let took = world.run_until(ms(2000), |w| w.is(1, PeerState::Active));
+    assert!(took.is_some_and(|t| t <= detection() + ms(8)), "{took:?}:\n{}", world.story());
 }
 
 /// A node that restarts within the deadtime has forgotten what it promised, and must ask.

@@ -230,5 +230,7 @@ fn mode_number(mode: Mode) -> u64 {
         Mode::Hangs => 3,
         Mode::Unclear => 4,
         Mode::ReadsOff => 5,
+        Mode::Mute => 6,
+        Mode::Returns => 7,
     }
 }

@@ -23,4 +23,4 @@ mod rules;
 
 pub use fingerprint::Fingerprints;
 pub use moves::{Budget, Move, State};
-pub use roots::{Root, roots};
+pub use roots::{Root, roots, small_plan};

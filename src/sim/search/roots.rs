@@ -27,7 +27,8 @@ impl Root {
     }
 }
 
-fn plan(nodes: u8, levels: &[u8]) -> Plan {
+/// The plan of a small world, whose times are all of one beat.
+pub fn small_plan(nodes: u8, levels: &[u8]) -> Plan {
     Plan {
         nodes,
         links: 1,
@@ -54,14 +55,13 @@ fn root(name: &'static str, shows: &'static str, plan: Plan, budget: Budget) -> 
     let mut world = World::new(plan);
     world.story.kept = false;
     world.now = Instant::ZERO;
-    world.ledger.follows = false;
     Root { name, shows, state: State::new(world, budget) }
 }
 
 /// All worlds that are searched.
 pub fn roots() -> Vec<Root> {
     let none = Budget::default();
-    let looking = |levels: &[u8]| Plan { blind: false, ..plan(2, levels) };
+    let looking = |levels: &[u8]| Plan { blind: false, ..small_plan(2, levels) };
     let slow = |mut root: Root| {
         root.state.prompt = false;
         root
@@ -70,25 +70,25 @@ pub fn roots() -> Vec<Root> {
         root(
             "promises",
             "two nodes without fence devices; a daemon is killed, and one told to end",
-            plan(2, &[]),
+            small_plan(2, &[]),
             Budget { kills: 1, stops: 1, ..none },
         ),
         root(
             "boots",
             "two nodes without fence devices; a machine loses its power and returns, a daemon dies",
-            plan(2, &[]),
+            small_plan(2, &[]),
             Budget { losses: 1, returns: 1, kills: 1, ..none },
         ),
         root(
             "stalls",
             "two nodes without fence devices; a daemon stands still, and one is killed",
-            plan(2, &[]),
+            small_plan(2, &[]),
             Budget { stalls: 1, kills: 1, ..none },
         ),
         root(
             "carriers",
             "two nodes without fence devices; a service NIC loses its carrier, a daemon is killed",
-            plan(2, &[]),
+            small_plan(2, &[]),
             Budget { carriers: 1, kills: 1, ..none },
         ),
         root(
@@ -100,27 +100,27 @@ pub fn roots() -> Vec<Root> {
         slow(root(
             "fences",
             "two nodes with slow fence devices, each of which may strike late",
-            plan(2, &[1]),
+            small_plan(2, &[1]),
             none,
         )),
         root(
             "frozen",
             "a fence device dies, a machine loses its power, an operator says so",
-            plan(2, &[1]),
+            small_plan(2, &[1]),
             Budget { devices: 1, losses: 1, confirms: 1, ..none },
         ),
         root(
             "goodbyes",
             "two nodes with fence devices; a daemon is told to end, a machine returns",
-            plan(2, &[1]),
+            small_plan(2, &[1]),
             Budget { stops: 1, returns: 1, ..none },
         ),
         root(
             "pair",
             "two nodes with fence devices; a daemon is killed, and a fenced machine returns",
-            plan(2, &[1]),
+            small_plan(2, &[1]),
             Budget { kills: 1, returns: 1, ..none },
         ),
-        root("three", "three nodes without fence devices", plan(3, &[]), none),
+        root("three", "three nodes without fence devices", small_plan(3, &[]), none),
     ]
 }

@@ -1,0 +1,297 @@
+//! How the world of a seed ends: everything is mended, one takes over, and then one last thing
+//! happens to a healthy pair, whose outcome and time are known.
+
+use core::time::Duration;
+
+use super::World;
+use super::device::Mode;
+use super::machine::{Disk, Taking};
+use super::plan::ms;
+use super::seeds::{Trial, restart};
+use crate::types::PeerState;
+
+/// Until one holds again after everything is mended: a frozen ladder's longest rest, a failed
+/// takeover's longest rest, and a boot.
+const HEALING_MAX: Duration = ms(70_000);
+/// What a fence device may take for an order that was given before: the longest delay there is,
+/// and what follows from it.
+const LATE_CUTS: Duration = ms(1000);
+/// What a takeover may take once everything is proven, or everybody was told: what is said arrives,
+/// the term is written, the addresses are taken; devices that work answer meanwhile.
+const TAKEOVER_MAX: Duration = ms(150);
+/// Until a record that was refused is written.
+const RECORD_MAX: Duration = ms(11_500);
+/// The longest rest of a frozen ladder.
+const LADDER_REST_MAX: Duration = ms(5_000);
+/// The first rest after a takeover that failed.
+const FAILURE_REST: Duration = ms(1_000);
+
+impl Trial {
+    /// Stops the faults, mends everything, sees one take over, and a last thing happen.
+    pub fn end(&mut self) {
+        let timing = self.world.plan.timing;
+        self.world.run(timing.deadtime * self.random.below(300) as u32 / 100);
+        self.mend();
+        // Orders that fence devices were carrying out when the faults stopped may yet cut
+        // anybody's power: whoever is off then is switched on again.
+        self.world.run(LATE_CUTS);
+        self.mend();
+        let took = self.world.run_until(HEALING_MAX, one_holds);
+        self.world.expect(took.is_some(), "everything is well, and nobody holds");
+        self.world.run(timing.initdead + timing.boot + timing.deadtime);
+        self.world.expect(one_holds(&self.world), "everything is well, and not just one holds");
+        let settled = (0..self.world.machines.len()).all(|machine| {
+            let state = self.world.state(machine);
+            matches!(state, None | Some(PeerState::Active | PeerState::Standby))
+        });
+        self.world
+            .expect(settled, "everything is well, and somebody is neither active nor standby");
+        self.world.check_views();
+        if self.random.percent(3) {
+            self.world.run(RECORD_MAX);
+            self.world.check_records();
+        }
+        if self.random.percent(40) {
+            self.have_a_last_thing_happen();
+        }
+    }
+
+    /// One fault, in a pair that is well: what follows is known, and when.
+    fn have_a_last_thing_happen(&mut self) {
+        let Self { world, random, .. } = self;
+        let machines = world.machines.len();
+        let Some(active) = (0..machines).find(|m| world.is(*m, PeerState::Active)) else { return };
+        // A device that has lied is distrusted for a while, and a node that has failed rests.
+        let ready = (0..machines).filter(|m| *m != active).all(|machine| {
+            world.is(machine, PeerState::Standby) && world.node(machine).snapshot().eligible
+        });
+        if world.excused || world.ledger.contradicts || !ready {
+            return;
+        }
+        world.forget();
+        world.note_fault(|| "and a last thing happens".to_owned());
+        let choice = random.below(11);
+        match choice {
+            0 => self.lose_the_active(active),
+            1 => self.stop_the_active(active),
+            2 => self.restart_the_active(active),
+            3 => self.lose_the_daemon(active),
+            4 => self.cut_the_pair(active),
+            5 => self.lose_power_and_devices(active),
+            6 => self.fail_to_take(active),
+            7 => self.be_lied_to(active),
+            _ => self.live_with_a_fault(active),
+        }
+    }
+
+    /// Somebody else holds within a time, and `active` does not.
+    fn expect_failover(&mut self, active: usize, limit: Duration) {
+        let moved = |w: &World| one_holds(w) && !w.machines[active].holds();
+        let took = self.world.run_until(limit, moved);
+        self.world.expect(took.is_some(), "nobody takes over in time");
+    }
+
+    /// How long it takes to find that a peer is silent, and has no address that answers.
+    fn detection(&self) -> Duration {
+        let timing = &self.world.plan.timing;
+        timing.deadtime + timing.keepalive * 3 + self.world.link_delay
+    }
+
+    /// How long a takeover takes for which nothing but words and devices that work are wanted.
+    fn takeover(&self) -> Duration {
+        TAKEOVER_MAX + self.world.link_delay * 8
+    }
+
+    fn lose_the_active(&mut self, active: usize) {
+        // Only the last level works.
+        let levels = self.world.plan.levels.clone();
+        let mut detour = Duration::ZERO;
+        if levels.len() > 1 && self.random.percent(50) {
+            let last = usize::from(*levels.last().expect("there are levels"));
+            let own = self.world.devices.iter_mut().filter(|d| d.host == active);
+            let first = self.world.plan.devices_per_host() - last;
+            own.take(first).for_each(|device| device.mode = Mode::Dead);
+            self.world.ledger.devices_changed_at = self.world.now;
+            detour = ms(50);
+        }
+        self.world.power_off(active);
+        self.expect_failover(active, self.detection() + self.takeover() + detour);
+    }
+
+    fn stop_the_active(&mut self, active: usize) {
+        self.world.stop(active);
+        self.expect_failover(active, self.takeover());
+        let limit = self.world.plan.timing.deadtime * 3;
+        self.world.run(limit);
+        self.world.expect(self.world.machines[active].exited, "a daemon does not end");
+    }
+
+    /// Killed, and started again at once by its supervisor: no client notices.
+    fn restart_the_active(&mut self, active: usize) {
+        if !self.world.is_marked(active) {
+            return;
+        }
+        let kernel = self.world.machines[active].kernel;
+        self.world.crash(active);
+        self.world.run(ms(self.random.below(5)));
+        restart(&mut self.world, active);
+        let changed = |w: &World| w.machines[active].kernel != kernel;
+        let left = self.world.run_until(self.world.plan.timing.initdead * 2, changed);
+        self.world.expect(left.is_none(), "addresses leave while a daemon is restarted");
+        self.world.expect(self.world.is(active, PeerState::Active), "what was held is not adopted");
+        self.world.check_views();
+    }
+
+    fn lose_the_daemon(&mut self, active: usize) {
+        self.world.crash(active);
+        let grace = self.world.plan.timing.grace;
+        self.expect_failover(active, self.detection() + grace + self.takeover());
+    }
+
+    /// All links are cut: the standby takes over when the grace is over, and the one that was
+    /// fenced boots into the same cut and leaves it serving.
+    fn cut_the_pair(&mut self, active: usize) {
+        if self.world.machines.len() > 2 {
+            return;
+        }
+        let other = 1 - active;
+        self.world.cut_all(active, other, true);
+        let timing = self.world.plan.timing;
+        self.expect_failover(active, self.detection() + timing.grace + self.takeover());
+        self.world.power_on(active);
+        let cuts = self.world.cuts_of(other);
+        self.world.run(timing.boot + timing.initdead * 2 + timing.grace * 2);
+        self.world.check_views();
+        let stays = self.world.is(other, PeerState::Active) && self.world.cuts_of(other) == cuts;
+        self.world.expect(stays, "one that serves is not left serving");
+        self.world.expect(self.world.is(active, PeerState::Isolated), "it is not isolated");
+    }
+
+    /// Host and devices lose their power together: frozen, until the devices have power again.
+    fn lose_power_and_devices(&mut self, active: usize) {
+        let own = self.world.devices.iter_mut().filter(|d| d.host == active);
+        own.for_each(|device| device.shares_power = true);
+        self.world.lose_feed(active);
+        let timing = self.world.plan.timing;
+        let frozen_for = ms(self.random.below(8_000));
+        self.world.run(timing.deadtime * 2 + timing.level_timeout * 4 + frozen_for);
+        let frozen =
+            (0..self.world.machines.len()).any(|machine| self.world.is(machine, PeerState::Frozen));
+        self.world.expect(frozen, "nobody is frozen");
+        self.world.expect(self.world.holders().is_empty(), "somebody holds without a proof");
+        let own = self.world.devices.iter_mut().filter(|d| d.host == active);
+        own.for_each(|device| device.has_power = true);
+        self.world.ledger.devices_changed_at = self.world.now;
+        self.world.note_fault(|| "the fence devices have power again".to_owned());
+        self.expect_failover(active, LADDER_REST_MAX + self.takeover());
+    }
+
+    /// All start cold, and the one that goes first cannot take the resources: another one does.
+    fn fail_to_take(&mut self, active: usize) {
+        let timing = self.world.plan.timing;
+        for machine in 0..self.world.machines.len() {
+            self.world.crash(machine);
+            self.world.machines[machine].mark = None;
+            self.world.machines[machine].kernel.clear();
+        }
+        self.world.machines[active].taking = Taking::FailsHalfWay;
+        for machine in 0..self.world.machines.len() {
+            restart(&mut self.world, machine);
+        }
+        self.expect_failover(active, timing.initdead * 2 + self.takeover() + FAILURE_REST / 2);
+    }
+
+    /// The devices of the active read off while it is heard; then it is heard no longer, and serves
+    /// on. Nobody believes them.
+    fn be_lied_to(&mut self, active: usize) {
+        let timing = self.world.plan.timing;
+        self.world.set_modes(active, Mode::ReadsOff);
+        self.world.run(timing.fence_check_interval + timing.level_timeout * 2 + ms(2500));
+        self.world.crash(active);
+        let tried = timing.grace + timing.level_timeout * 6 + timing.deadtime;
+        self.world.ledger.contradicts = true;
+        self.world.run(self.detection() + tried);
+        self.world.expect(self.world.holders() == [active], "devices that lied are believed");
+    }
+
+    /// Something fails that a serving node can live with: it goes on, and everybody is told.
+    fn live_with_a_fault(&mut self, active: usize) {
+        let Self { world, random, .. } = self;
+        let count = world.machines.len();
+        let other = (active + 1) % count;
+        let timing = world.plan.timing;
+        let mut lasts = world.acquaintance() + timing.deadtime * 4 + timing.keepalive * 4;
+        match random.below(6) {
+            0 => {
+                let host = random.choose(&[active, other]);
+                let modes = [Mode::Dead, Mode::Hangs, Mode::Unclear, Mode::Mute];
+                world.set_modes(host, random.choose(&modes));
+                lasts += timing.fence_check_interval * 2 + timing.level_timeout * 2 + ms(500);
+            }
+            1 if world.plan.links > 1 => {
+                let (one, two) = if random.percent(50) { (active, other) } else { (other, active) };
+                world.set_cut(random.below(2) as u8, one, two, true);
+            }
+            2 => world.set_carrier(other, 0, false),
+            3 => world.power_off(other),
+            4 => world.pause(other),
+            _ => {
+                world.machines[active].disk = Disk::Fails;
+                world.note_disk(active);
+                world.stop(other);
+            }
+        }
+        world.run(lasts);
+        world.check_views();
+        world.expect(world.is(active, PeerState::Active), "a serving node does not go on");
+        world.expect(one_holds(world), "not just one holds");
+    }
+
+    /// The faults stop, and everything is repaired that a person would repair.
+    fn mend(&mut self) {
+        let world = &mut self.world;
+        world.note_fault(|| "everything is mended".to_owned());
+        world.network.mend();
+        world.disturb_all();
+        for device in &mut world.devices {
+            device.mode = Mode::Works;
+            device.since = world.now;
+            device.delay = ms(2);
+            device.has_power = true;
+            device.refuses_when_off = false;
+        }
+        world.ledger.devices_changed_at = world.now;
+        for machine in 0..world.machines.len() {
+            let entry = &mut world.machines[machine];
+            entry.disk = Disk::Works;
+            entry.mark_fails = false;
+            entry.release_fails = false;
+            entry.mute = false;
+            entry.deaf = Default::default();
+            // A kernel that never answers is for the watchdog.
+            let hangs = entry.daemon.as_ref().is_some_and(|daemon| daemon.acquiring.is_some());
+            if hangs {
+                world.crash(machine);
+            }
+            world.machines[machine].taking = Taking::Works;
+            world.note_disk(machine);
+            world.note_deletion(machine);
+            world.resume(machine);
+            for nic in 0..usize::from(world.plan.nics) {
+                world.set_carrier(machine, nic, true);
+            }
+            // One that boots starts its daemon by itself.
+            if world.machines[machine].powered && !world.is_booting(machine) {
+                restart(world, machine);
+            }
+            world.power_on(machine);
+        }
+    }
+}
+
+/// Whether one machine is active, and nobody else has anything in its kernel.
+fn one_holds(world: &World) -> bool {
+    let machines = 0..world.machines.len();
+    let actives = machines.filter(|machine| world.is(*machine, PeerState::Active)).count();
+    actives == 1 && world.machines.iter().filter(|machine| machine.holds()).count() == 1
+}
