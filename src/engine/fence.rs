@@ -1,24 +1,13 @@
-//! The fence ladder of one peer: levels in order, commands, readings, and when to try again.
+//! The fence ladder of one peer: levels in order, and when to climb again.
 //!
 //! ```text
 //!   delay ──► level 1 ──────► level 2 ──► … ──► rest (frozen) ──► level 1
 //!                │ all devices read off            back-off, for ever
 //!                ▼
 //!              proof
-//!
-//!   one device:  off command ──► reading ──► off
-//!        ▲           │ fault        │ on: read again until the level's timeout is over
-//!        │           ▼              ▼
-//!      look        failed         failed
 //! ```
 //!
-//! From the second round on each device is looked at first: one that took the command already and
-//! does not read on is not told again, so that a host whose device cannot tell off is not cut down
-//! again and again while it boots, by which the pair would end its frozen state.
-//!
-//! A command's success is never taken for off: only a reading after the command is. An "already
-//! off" that a BMC treats as an error is no failure, since it is read all the same; an agent whose
-//! command failed is not read: what broke it may break its reading into an off.
+//! How one device of a level is told and read is in [`super::attempt`].
 //!
 //! Where several devices make a level, each one's off is of another moment, and somebody may switch
 //! an outlet on again meanwhile. So once all have read off, all but the last to do so are read
@@ -29,6 +18,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::attempt::{Step, Try};
 use super::effect::{Effect, Effects};
 use super::event::{Event, FrozenCause};
 use super::input::Order;
@@ -39,10 +29,6 @@ use crate::types::{DeviceId, FenceFault, Instant, NodeId, OpId, Power};
 pub(super) const REST_MIN: Duration = Duration::from_millis(500);
 /// The longest rest: each is twice the one before, up to this.
 pub(super) const REST_MAX: Duration = Duration::from_secs(5);
-/// The first pause between two readings of one device; each is twice the one before.
-const READ_PAUSE_MIN: Duration = Duration::from_millis(20);
-/// The longest pause between two readings of one device.
-const READ_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// How much longer than its level's timeout the engine waits for an answer of the shell, so that
 /// the shell's own verdict, which knows the reason, comes first: every order is to be answered
 /// within what is left of the timeout, and none is given when nothing is.
@@ -110,40 +96,6 @@ enum Stage {
         until: Instant,
     },
     Over,
-}
-
-/// One device of a level.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Try {
-    device: DeviceId,
-    step: Step,
-    /// How the command ended, if it has.
-    command: Option<Result<(), FenceFault>>,
-    /// What the device last said after the command.
-    reading: Option<Result<Power, FenceFault>>,
-    pause: Duration,
-    /// Whether its answers are told: those of the first round are.
-    loud: bool,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-enum Step {
-    Looking {
-        op: OpId,
-    },
-    /// It was looked at, and is to be told at the next tick.
-    Looked,
-    Commanding {
-        op: OpId,
-    },
-    Reading {
-        op: OpId,
-    },
-    Pausing {
-        until: Instant,
-    },
-    Off,
-    Failed,
 }
 
 /// Where a ladder stands after it was advanced.
@@ -394,185 +346,8 @@ impl Ladder {
     }
 }
 
-impl Try {
-    fn begin(
-        ground: &mut Ground<'_>,
-        device: DeviceId,
-        timeout: Duration,
-        first: bool,
-        before: Option<Result<(), FenceFault>>,
-    ) -> Self {
-        let step = if first {
-            Step::Commanding { op: ground.order(device, Order::Off, timeout) }
-        } else {
-            Step::Looking { op: ground.order(device, Order::Read, timeout) }
-        };
-        Self {
-            device,
-            step,
-            command: before.filter(|_| !first),
-            reading: None,
-            pause: READ_PAUSE_MIN,
-            loud: first,
-        }
-    }
-
-    /// Takes in what the device says before it is told anything in this round.
-    fn note_look(&mut self, ground: &Ground<'_>, reading: Result<Power, FenceFault>) {
-        self.reading = Some(reading);
-        let acknowledged = self.command == Some(Ok(()));
-        self.step = match reading {
-            // No off of it would prove anything.
-            _ if (ground.distrusted)(self.device) => {
-                self.reading = Some(Ok(Power::Off));
-                Step::Failed
-            }
-            // Told, and off now: what became of the command itself does not matter.
-            Ok(Power::Off) if self.command.is_some() => Step::Off,
-            Ok(Power::Unknown) | Err(_) if acknowledged => Step::Failed,
-            Err(
-                FenceFault::Unreachable
-                | FenceFault::Credentials
-                | FenceFault::AgentFailed
-                | FenceFault::Cancelled,
-            ) => {
-                self.command = None;
-                Step::Failed
-            }
-            Ok(_)
-            | Err(
-                FenceFault::Privilege
-                | FenceFault::Refused
-                | FenceFault::Garbled
-                | FenceFault::Timeout,
-            ) => {
-                self.command = None;
-                self.reading = None;
-                Step::Looked
-            }
-        };
-    }
-
-    fn note_command(
-        &mut self,
-        ground: &mut Ground<'_>,
-        reading: Result<Power, FenceFault>,
-        left: Duration,
-    ) {
-        self.command = Some(reading.map(|_acknowledged| ()));
-        self.step = match reading {
-            // An agent that could not even be told has no word to give: it is told again in the
-            // next round.
-            Err(
-                FenceFault::Unreachable
-                | FenceFault::Credentials
-                | FenceFault::AgentFailed
-                | FenceFault::Cancelled,
-            ) => Step::Failed,
-            Ok(_)
-            | Err(
-                FenceFault::Privilege
-                | FenceFault::Refused
-                | FenceFault::Garbled
-                | FenceFault::Timeout,
-            ) => self.read(ground, left),
-        };
-        // Where no reading follows, this is the device's last word.
-        if matches!(self.step, Step::Failed) {
-            self.report(ground, reading);
-        }
-    }
-
-    fn note_reading(
-        &mut self,
-        ground: &mut Ground<'_>,
-        reading: Result<Power, FenceFault>,
-        left: Duration,
-    ) {
-        let trusted = !(ground.distrusted)(self.device);
-        let news = self.reading != Some(reading);
-        self.reading = Some(reading);
-        self.step = match (reading, self.command) {
-            (Ok(Power::Off), _) if trusted => Step::Off,
-            // What was refused will not come true by waiting.
-            (_, Some(Err(_))) => Step::Failed,
-            (Ok(_) | Err(_), _) => {
-                // Read or not, it is over when the time of the level is.
-                let until = ground.now + self.pause.min(left);
-                self.pause = self.pause.saturating_mul(2).min(READ_PAUSE_MAX);
-                Step::Pausing { until }
-            }
-        };
-        if news {
-            self.report(ground, reading);
-        }
-    }
-
-    fn advance(&mut self, ground: &mut Ground<'_>, left: Duration, over: bool) {
-        match self.step {
-            Step::Off | Step::Failed => {}
-            // Whatever makes this node unfit to shoot has been taken in by then.
-            Step::Looked if ground.may_judge && !over => {
-                let order = ground.order_in_time(self.device, Order::Off, left);
-                self.step = order.map_or(Step::Failed, |op| Step::Commanding { op });
-            }
-            Step::Looking { .. }
-            | Step::Looked
-            | Step::Commanding { .. }
-            | Step::Reading { .. }
-            | Step::Pausing { .. }
-                if over =>
-            {
-                self.cancel(ground.out);
-                self.step = Step::Failed;
-            }
-            Step::Pausing { until } if ground.now >= until => self.step = self.read(ground, left),
-            Step::Looking { .. }
-            | Step::Looked
-            | Step::Commanding { .. }
-            | Step::Reading { .. }
-            | Step::Pausing { .. } => {}
-        }
-    }
-
-    fn read(&self, ground: &mut Ground<'_>, left: Duration) -> Step {
-        let order = ground.order_in_time(self.device, Order::Read, left);
-        order.map_or(Step::Failed, |op| Step::Reading { op })
-    }
-
-    fn cancel(&self, out: &mut Effects) {
-        match self.step {
-            Step::Looking { op } | Step::Commanding { op } | Step::Reading { op } => {
-                out.push(Effect::Cancel { op })
-            }
-            Step::Looked | Step::Pausing { .. } | Step::Off | Step::Failed => {}
-        }
-    }
-
-    /// Why this device did not report off.
-    fn cause(&self, ground: &Ground<'_>) -> FrozenCause {
-        match (self.command, self.reading) {
-            (Some(Err(fault)), _) | (_, Some(Err(fault))) => fault_cause(fault),
-            (_, None) | (None, Some(Ok(Power::On))) => FrozenCause::Failed(FenceFault::Timeout),
-            (Some(Ok(())), Some(Ok(Power::On))) => FrozenCause::StaysOn,
-            (_, Some(Ok(Power::Off))) if (ground.distrusted)(self.device) => {
-                FrozenCause::Contradicted
-            }
-            // Off once; it did not say so again in time.
-            (_, Some(Ok(Power::Off))) => FrozenCause::Failed(FenceFault::Timeout),
-            (_, Some(Ok(Power::Unknown))) => FrozenCause::Unclear,
-        }
-    }
-
-    fn report(&self, ground: &mut Ground<'_>, reading: Result<Power, FenceFault>) {
-        if self.loud {
-            ground.out.push(Effect::Report(Event::FenceDevice { device: self.device, reading }));
-        }
-    }
-}
-
 impl Ground<'_> {
-    fn order(&mut self, device: DeviceId, order: Order, timeout: Duration) -> OpId {
+    pub(super) fn order(&mut self, device: DeviceId, order: Order, timeout: Duration) -> OpId {
         let op = self.ops.next();
         self.out.push(Effect::Power { op, device, order, timeout });
         op
@@ -584,21 +359,13 @@ impl Ground<'_> {
     }
 
     /// An order within what is `left` of the level's timeout; none when nothing is.
-    fn order_in_time(&mut self, device: DeviceId, order: Order, left: Duration) -> Option<OpId> {
+    pub(super) fn order_in_time(
+        &mut self,
+        device: DeviceId,
+        order: Order,
+        left: Duration,
+    ) -> Option<OpId> {
         (!left.is_zero()).then(|| self.order(device, order, left))
-    }
-}
-
-fn fault_cause(fault: FenceFault) -> FrozenCause {
-    match fault {
-        FenceFault::Unreachable => FrozenCause::Unreachable,
-        FenceFault::Credentials | FenceFault::Privilege | FenceFault::Refused => {
-            FrozenCause::Refuses(fault)
-        }
-        FenceFault::Garbled
-        | FenceFault::Timeout
-        | FenceFault::AgentFailed
-        | FenceFault::Cancelled => FrozenCause::Failed(fault),
     }
 }
 

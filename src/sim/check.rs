@@ -202,7 +202,20 @@ impl World {
                 self.ledger.refused_at[machine].get_or_insert(self.now);
                 return;
             }
-            _ => return,
+            Input::Start(_)
+            | Input::Tick
+            | Input::Stalled { .. }
+            | Input::Carrier { .. }
+            | Input::Reach { .. }
+            | Input::Probed { .. }
+            | Input::Mac { .. }
+            | Input::Claim { .. }
+            | Input::VipGone { .. }
+            | Input::VipStray { .. }
+            | Input::Done { .. }
+            | Input::Reading { .. }
+            | Input::ConfirmOff { .. }
+            | Input::Stop => return,
         };
         let node = self.machines[machine].daemon.as_ref().map(|daemon| &daemon.node);
         if node.is_none_or(|node| node.incarnation() != heartbeat.echo_incarnation) {
@@ -468,7 +481,30 @@ impl World {
                 self.owe(machine);
                 self.ledger.rivals[machine] = self.is(machine, PeerState::Active);
             }
-            _ => {}
+            Event::Nic { good: false, .. }
+            | Event::Proven { .. }
+            | Event::TwoActives { verdict: Verdict::WeYield, .. }
+            | Event::Role { .. }
+            | Event::PeerRole { .. }
+            | Event::PeerLate { .. }
+            | Event::PeerLost { .. }
+            | Event::Link { .. }
+            | Event::Stalled { .. }
+            | Event::Granted { .. }
+            | Event::ProofVoid { .. }
+            | Event::FenceLevel { .. }
+            | Event::FenceDevice { .. }
+            | Event::FenceLevelFailed { .. }
+            | Event::Collision { .. }
+            | Event::Acquired { .. }
+            | Event::AcquireFailed { .. }
+            | Event::ReleaseFailed { .. }
+            | Event::VipGone { .. }
+            | Event::VipStray { .. }
+            | Event::VipRestored { .. }
+            | Event::VipNotRestored { .. }
+            | Event::ConfirmedOff { .. }
+            | Event::Refused { .. } => {}
         }
     }
 
