@@ -53,7 +53,7 @@ struct Wanted {
 }
 
 fn wanted() -> Result<Wanted, lexopt::Error> {
-    use lexopt::prelude::{Long, Value, ValueExt};
+    use lexopt::prelude::{Long, Short, Value, ValueExt};
     let mut wanted = Wanted { names: Vec::new(), seeds: SEEDS, seconds: SECONDS };
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
@@ -61,7 +61,7 @@ fn wanted() -> Result<Wanted, lexopt::Error> {
             Long("seeds") => wanted.seeds = parser.value()?.parse()?,
             Long("seconds") => wanted.seconds = parser.value()?.parse()?,
             Value(name) => wanted.names.push(name.string()?),
-            other => return Err(other.unexpected()),
+            other @ (Long(_) | Short(_)) => return Err(other.unexpected()),
         }
     }
     Ok(wanted)

@@ -7,29 +7,15 @@ use core::time::Duration;
 
 use super::World;
 use super::device::{Device, Mode};
+use super::ledger::Word;
 use super::plan::{MACHINES_MAX, Plan, ms};
 use crate::engine::event::{Change, FrozenCause, ProofKind, Verdict};
 use crate::engine::{Answer, Event, Input, Order, Outcome, RequestId};
-use crate::types::{
-    FenceFault, Heartbeat, Incarnation, Instant, NodeId, PeerState, Power, Seq, Term,
-};
+use crate::types::{FenceFault, Heartbeat, Instant, NodeId, PeerState, Power, Term};
 
 /// How long two may hold after a wrong word of an operator, once nothing keeps them from seeing
 /// each other: what a claim needs to count, to be repeated, and to be given way to.
 const COLLISION_MAX: Duration = Duration::from_secs(15);
-
-/// What a machine was last told by another one.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Word {
-    life: Incarnation,
-    seq: Seq,
-    /// When it was given it, and since when there was no gap of a deadtime, by the world's time.
-    pub(super) at: Instant,
-    pub(super) since: Instant,
-    state: PeerState,
-    held_term: Term,
-    eligible: bool,
-}
 
 /// How long a host is heard before its devices' off contradicts it, and what follows from it.
 const CONTRADICTION: Duration = Duration::from_millis(2500);
@@ -37,63 +23,6 @@ const CONTRADICTION: Duration = Duration::from_millis(2500);
 const FENCED_MAX: Duration = Duration::from_secs(3);
 /// What a disk says that refuses a record.
 pub(super) const DISK_REFUSES: &str = "read-only file system";
-
-/// What the checks remember of a world.
-#[derive(Clone, Debug, Default)]
-pub struct Ledger {
-    /// By machine and peer: the newest heartbeat that answers to the daemon that runs now. Later
-    /// daemons have higher incarnations in a world.
-    pub(super) heard: [[Option<Word>; MACHINES_MAX]; MACHINES_MAX],
-    /// By machine: when something last disturbed it, its links or its networks.
-    pub(super) disturbed_at: [Instant; MACHINES_MAX],
-    /// By machine: when its daemon was started.
-    pub(super) started_at: [Instant; MACHINES_MAX],
-    /// By machine: since when its kernel has any address.
-    holds_since: [Instant; MACHINES_MAX],
-    /// By machine: when it last had power again.
-    pub(super) returned_at: [Instant; MACHINES_MAX],
-    /// By machine: when its daemon was suspended, and when it last went on after so long that it
-    /// must doubt what it holds.
-    suspended_at: [Instant; MACHINES_MAX],
-    doubts_since: [Option<Instant>; MACHINES_MAX],
-    /// By machine: since when it owes the networks an announcement of what it holds.
-    pub(super) owes_since: [Option<Instant>; MACHINES_MAX],
-    /// By machine: whether it owes it because of another holder, which it has met.
-    pub(super) rivals: [bool; MACHINES_MAX],
-    /// By machine: when an address was last deleted on it.
-    pub(super) deleted_at: [Instant; MACHINES_MAX],
-    /// By machine: when its disk last refused a record, while it is as it was then.
-    pub(super) refused_at: [Option<Instant>; MACHINES_MAX],
-    /// By machine: whether its disk ever hung while its daemon ran: what it was given last is still
-    /// under way.
-    pub(super) hung: [bool; MACHINES_MAX],
-    /// Whether a device ever had a reason to be distrusted: it failed by reading off, or heartbeats
-    /// came so late that its host was heard long after its end.
-    pub(super) contradicts: bool,
-    /// By machine: how many things it has told to be degraded, and not to be well again.
-    pub(super) degraded: [i32; MACHINES_MAX],
-    /// The machine whose switch port has carrier and lets nothing pass yet.
-    pub(super) learning: Option<usize>,
-    /// By machine: the highest term that its daemon last said, holding nothing, it held itself.
-    told_held: [Option<Term>; MACHINES_MAX],
-    /// By machine: the highest term it ever took.
-    pub(super) held: [Term; MACHINES_MAX],
-    /// By machine: whether its disk ever failed, so that it may forget.
-    forgets: [bool; MACHINES_MAX],
-    /// When a fence device last began to behave in another way.
-    pub devices_changed_at: Instant,
-    /// Since when two hold, though nothing keeps them from seeing each other.
-    collided_at: Option<Instant>,
-    /// The operator's request that was made last, and the answer to it.
-    request: Option<(RequestId, Option<Answer>)>,
-}
-
-impl Ledger {
-    /// The highest term that a machine ever took, and whether it may forget it.
-    pub(super) fn held_by(&self, machine: usize) -> u64 {
-        self.held[machine].0 << 1 | u64::from(self.forgets[machine])
-    }
-}
 
 impl World {
     /// Whether time is told, so that how long something takes says anything.
@@ -163,7 +92,9 @@ impl World {
         self.disturb(machine);
         let now = self.now;
         let ledger = &mut self.ledger;
-        ledger.heard[machine] = [None; MACHINES_MAX];
+        if let Some(heard) = ledger.heard.get_mut(machine) {
+            *heard = [None; MACHINES_MAX];
+        }
         ledger.started_at[machine] = now;
         ledger.doubts_since[machine] = None;
         ledger.owes_since[machine] = None;
@@ -188,6 +119,7 @@ impl World {
     /// A daemon goes on: after a long time it must ask itself whether it was replaced.
     pub(super) fn note_resume(&mut self, machine: usize) {
         self.disturb(machine);
+        self.ledger.resumed_at[machine] = self.now;
         let suspended_for = self.now.since(self.ledger.suspended_at[machine]);
         if suspended_for > self.plan.timing.deadtime * 2 {
             self.ledger.doubts_since[machine] = Some(self.now);
@@ -196,27 +128,12 @@ impl World {
 
     /// An input goes into an engine.
     pub(super) fn note_input(&mut self, machine: usize, input: &Input) {
-        let (heartbeat, at) = match input {
-            Input::Heard { heartbeat, at, .. } => (heartbeat, *at),
-            Input::Done { outcome: Outcome::Refused(why), .. } if why.as_str() == DISK_REFUSES => {
-                self.ledger.refused_at[machine].get_or_insert(self.now);
-                return;
-            }
-            Input::Start(_)
-            | Input::Tick
-            | Input::Stalled { .. }
-            | Input::Carrier { .. }
-            | Input::Reach { .. }
-            | Input::Probed { .. }
-            | Input::Mac { .. }
-            | Input::Claim { .. }
-            | Input::VipGone { .. }
-            | Input::VipStray { .. }
-            | Input::Done { .. }
-            | Input::Reading { .. }
-            | Input::ConfirmOff { .. }
-            | Input::Stop => return,
-        };
+        if let Input::Done { outcome: Outcome::Refused(why), .. } = input
+            && why.as_str() == DISK_REFUSES
+        {
+            self.ledger.refused_at[machine].get_or_insert(self.now);
+        }
+        let Input::Heard { heartbeat, at, .. } = input else { return };
         let node = self.machines[machine].daemon.as_ref().map(|daemon| &daemon.node);
         if node.is_none_or(|node| node.incarnation() != heartbeat.echo_incarnation) {
             return;
@@ -224,7 +141,8 @@ impl World {
         let at = at.as_nanos().saturating_sub(self.machines[machine].clock_lead);
         let (at, deadtime) = (Instant::from_nanos(at), self.plan.timing.deadtime);
         let from = usize::from(heartbeat.from.get()) - 1;
-        let Some(newest) = self.ledger.heard[machine].get_mut(from) else { return };
+        let heard = self.ledger.heard.get_mut(machine);
+        let Some(newest) = heard.and_then(|heard| heard.get_mut(from)) else { return };
         let (life, seq) = (heartbeat.incarnation, heartbeat.seq);
         if newest.is_none_or(|word| (life, seq) > (word.life, word.seq)) {
             let before = newest.filter(|word| word.life == life && at < word.at + deadtime);
@@ -236,6 +154,7 @@ impl World {
                 state: heartbeat.state,
                 held_term: heartbeat.held_term,
                 eligible: heartbeat.flags.eligible,
+                good_nics: heartbeat.good_nics,
             });
         }
     }
@@ -404,6 +323,11 @@ impl World {
         };
         let silent_for = self.now.since(since);
         self.expect(silent_for >= listens, "it cuts the power of one that it has not listened for");
+        let carrier = self.machines[machine].carrier;
+        let bad = (0..usize::from(self.plan.nics)).filter(|nic| !carrier[*nic]);
+        let worse =
+            word.is_some_and(|word| bad.into_iter().any(|nic| word.good_nics >> nic & 1 == 1));
+        self.expect(!worse, "it cuts a power though its path is worse than its victim's was");
         let held = word.is_some_and(|word| word.state.may_hold());
         let delay = if held { Duration::ZERO } else { self.plan.fence_delays[host] };
         self.expect(silent_for >= listens + delay, "it cuts a power sooner than it is told to");
@@ -416,8 +340,7 @@ impl World {
         let learns = self.ledger.learning == Some(machine);
         let quiet_for =
             if learns { self.now.since(self.ledger.disturbed_at[host]) } else { quiet_for };
-        let asks = !self.machines[machine].mute;
-        if !self.serves_before(host, machine, learns) || !asks {
+        if !self.serves_before(host, machine, learns) {
             return;
         }
         if quiet_for < timing.deadtime + timing.initdead {
@@ -467,45 +390,37 @@ impl World {
 
     /// What is told is true.
     pub(super) fn check_event(&mut self, machine: usize, event: &Event) {
-        match event {
-            Event::Frozen { node, cause, .. } => self.check_frozen(machine, *node, *cause),
-            Event::Proven { node, by: ProofKind::Fenced } => self.check_fenced(machine, *node),
-            Event::Degraded { change, .. } => {
-                let begun = *change == Change::Begun;
-                self.ledger.degraded[machine] += if begun { 1 } else { -1 };
-            }
+        if let Event::Frozen { node, cause, .. } = event {
+            self.check_frozen(machine, *node, *cause);
+        } else if let Event::Proven { node, by: ProofKind::Fenced } = event {
+            self.check_fenced(machine, *node);
+        } else if let Event::PeerLost { node, .. } = event {
+            self.check_lost(machine, *node);
+        } else if let Event::Degraded { change, .. } = event {
+            self.ledger.degraded[machine] += if *change == Change::Begun { 1 } else { -1 };
+        } else if matches!(event, Event::PeerHeard { .. } | Event::Nic { good: true, .. }) {
             // A cut has healed, or a NIC is back: whoever holds tells it.
-            Event::PeerHeard { .. } | Event::Nic { good: true, .. } => self.owe(machine),
+            self.owe(machine);
+        } else if matches!(event, Event::TwoActives { verdict, .. } if *verdict != Verdict::WeYield)
+        {
             // And once another holder has given way.
-            Event::TwoActives { verdict: Verdict::TheyMustYield | Verdict::TheyYield, .. } => {
-                self.owe(machine);
-                self.ledger.rivals[machine] = self.is(machine, PeerState::Active);
-            }
-            Event::Nic { good: false, .. }
-            | Event::Proven { .. }
-            | Event::TwoActives { verdict: Verdict::WeYield, .. }
-            | Event::Role { .. }
-            | Event::PeerRole { .. }
-            | Event::PeerLate { .. }
-            | Event::PeerLost { .. }
-            | Event::Link { .. }
-            | Event::Stalled { .. }
-            | Event::Granted { .. }
-            | Event::ProofVoid { .. }
-            | Event::FenceLevel { .. }
-            | Event::FenceDevice { .. }
-            | Event::FenceLevelFailed { .. }
-            | Event::Collision { .. }
-            | Event::Acquired { .. }
-            | Event::AcquireFailed { .. }
-            | Event::ReleaseFailed { .. }
-            | Event::VipGone { .. }
-            | Event::VipStray { .. }
-            | Event::VipRestored { .. }
-            | Event::VipNotRestored { .. }
-            | Event::ConfirmedOff { .. }
-            | Event::Refused { .. } => {}
+            self.owe(machine);
+            self.ledger.rivals[machine] = self.is(machine, PeerState::Active);
         }
+    }
+
+    /// Own lateness is not a peer's silence.
+    fn check_lost(&self, machine: usize, node: NodeId) {
+        let of = usize::from(node.get()) - 1;
+        let timing = &self.plan.timing;
+        let patience = timing.deadtime.saturating_sub(timing.keepalive * 2 + self.link_delay);
+        let quiet_for = self.now.since(self.ledger.disturbed_at[of]);
+        let speaks = self.machines[of].is_awake()
+            && self.are_linked(machine, of)
+            && !self.network.noise.is_any()
+            && quiet_for > self.acquaintance();
+        let late = self.now < self.ledger.resumed_at[machine] + patience;
+        self.expect(!(speaks && late), "it counts its own lateness as a peer's silence");
     }
 
     fn owe(&mut self, machine: usize) {
@@ -589,9 +504,7 @@ impl World {
         if force {
             return;
         }
-        let serves = self.serves_before(of, machine, false)
-            && !self.machines[machine].mute
-            && self.now.since(changed) > settle;
+        let serves = self.serves_before(of, machine, false) && self.now.since(changed) > settle;
         self.expect(!serves, "an operator's word against addresses that answer");
         let checked = timing.fence_check_interval * 2 + timing.level_timeout * 4;
         let known =

@@ -7,8 +7,9 @@ use super::World;
 use super::device::Mode;
 use super::machine::{Disk, Taking};
 use super::plan::ms;
+use super::queue::Happening;
 use super::seeds::{Trial, restart};
-use crate::types::PeerState;
+use crate::types::{Mac, PeerState, VipId};
 
 /// Until one holds again after everything is mended: a frozen ladder's longest rest, a failed
 /// takeover's longest rest, and a boot.
@@ -23,6 +24,8 @@ const TAKEOVER_MAX: Duration = ms(150);
 const RECORD_MAX: Duration = ms(11_500);
 /// The longest rest of a frozen ladder.
 const LADDER_REST_MAX: Duration = ms(5_000);
+/// Until a claim is repeated.
+const CLAIMS_MAX: Duration = ms(2_500);
 /// The first rest after a takeover that failed.
 const FAILURE_REST: Duration = ms(1_000);
 
@@ -70,7 +73,7 @@ impl Trial {
         }
         world.forget();
         world.note_fault(|| "and a last thing happens".to_owned());
-        let choice = random.below(11);
+        let choice = random.below(13);
         match choice {
             0 => self.lose_the_active(active),
             1 => self.stop_the_active(active),
@@ -80,6 +83,8 @@ impl Trial {
             5 => self.lose_power_and_devices(active),
             6 => self.fail_to_take(active),
             7 => self.be_lied_to(active),
+            8 => self.be_replaced(active),
+            9 => self.cut_it_unclearly(active),
             _ => self.live_with_a_fault(active),
         }
     }
@@ -115,7 +120,23 @@ impl Trial {
             detour = ms(50);
         }
         self.world.power_off(active);
+        if self.random.percent(30) {
+            self.have_a_stranger_answer(active);
+        }
         self.expect_failover(active, self.detection() + self.takeover() + detour);
+    }
+
+    /// Somebody else's host answers for an address: it is no sign of the one that is lost.
+    fn have_a_stranger_answer(&mut self, lost: usize) {
+        let until = self.detection() + self.takeover();
+        let mut at = Duration::ZERO;
+        while at < until {
+            for to in (0..self.world.machines.len()).filter(|to| *to != lost) {
+                let mac = Mac([2, 9, 9, 9, 9, 9]);
+                self.world.schedule(at, Happening::Claim { to, vip: VipId(0), mac });
+            }
+            at += self.world.plan.timing.keepalive / 2;
+        }
     }
 
     fn stop_the_active(&mut self, active: usize) {
@@ -212,6 +233,50 @@ impl Trial {
         self.world.ledger.contradicts = true;
         self.world.run(self.detection() + tried);
         self.world.expect(self.world.holders() == [active], "devices that lied are believed");
+    }
+
+    /// The active is suspended, and a false word lets another one take over. When it goes on it
+    /// asks itself whether that has happened, and gives way: also where it hears nobody.
+    fn be_replaced(&mut self, active: usize) {
+        let timing = self.world.plan.timing;
+        let other = (active + 1) % self.world.machines.len();
+        self.world.set_modes(active, Mode::Dead);
+        self.world.pause(active);
+        self.world.run(self.detection());
+        if !self.world.is_passive(other) || self.world.machines.len() > 2 {
+            return;
+        }
+        self.world.excused = true;
+        self.world.confirm_off(other, active, true);
+        let taken = |w: &World| w.is(other, PeerState::Active);
+        let took = self.world.run_until(self.takeover(), taken);
+        self.world.expect(took.is_some(), "nobody takes over on a word");
+        self.world.run(timing.deadtime * self.random.below(200) as u32 / 100);
+        if self.random.percent(60) {
+            self.world.cut_all(active, other, true);
+        }
+        self.world.resume(active);
+        let gives_way = |w: &World| w.holders() == [other];
+        let took = self.world.run_until(timing.deadtime * 2 + CLAIMS_MAX, gives_way);
+        self.world.expect(took.is_some(), "one that was replaced does not give way");
+    }
+
+    /// The devices of the active do what they are told, and cannot tell: frozen. The host is
+    /// switched on again, and left alone until it is heard.
+    fn cut_it_unclearly(&mut self, active: usize) {
+        let timing = self.world.plan.timing;
+        self.world.set_modes(active, Mode::Unclear);
+        self.world.crash(active);
+        let cut = |w: &World| !w.machines[active].powered;
+        let took = self.world.run_until(self.detection() + timing.grace + self.takeover(), cut);
+        self.world.expect(took.is_some(), "a power is not cut in time");
+        self.world.run(timing.level_timeout * 4 + ms(500));
+        let cuts = self.world.cuts_of(active);
+        self.world.power_on(active);
+        self.world.run(timing.boot + self.world.acquaintance() + LADDER_REST_MAX);
+        self.world.expect(self.world.cuts_of(active) == cuts, "a host is cut down while it boots");
+        self.world
+            .expect(one_holds(&self.world), "a host that is back does not end the frozen state");
     }
 
     /// Something fails that a serving node can live with: it goes on, and everybody is told.

@@ -84,12 +84,7 @@ impl Trial {
             13 | 14 => restart(world, one),
             15 => world.pause(one),
             16 | 17 => world.resume(one),
-            18 => {
-                // A short stall, as a busy machine has them.
-                world.pause(one);
-                world.run(world.plan.timing.deadtime * random.below(150) as u32 / 100);
-                world.resume(one);
-            }
+            18 => self.stand_still(one),
             19 => {
                 // Killed, and started again at once by its supervisor.
                 world.crash(one);
@@ -200,6 +195,19 @@ impl Trial {
             world.power_on(machine);
         }
         world.run(world.plan.timing.boot);
+    }
+
+    /// A daemon that has to wait for its machine, or a machine that stands still and hears nothing.
+    fn stand_still(&mut self, one: usize) {
+        let Self { world, random, .. } = self;
+        world.pause(one);
+        world.run(world.plan.timing.deadtime * random.below(400) as u32 / 100);
+        if random.percent(50)
+            && let Some(daemon) = world.machines[one].daemon_mut()
+        {
+            daemon.inbox.retain(|input| !matches!(input, Input::Heard { .. }));
+        }
+        world.resume(one);
     }
 
     /// A service NIC is plugged into a switch whose port passes nothing for a while.

@@ -3,8 +3,8 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::check::Ledger;
 use super::device::Device;
+use super::ledger::Ledger;
 use super::machine::{Daemon, Machine};
 use super::network::Network;
 use super::plan::{MACHINES_MAX, Plan, ms};
@@ -81,7 +81,7 @@ impl World {
             link_delay: Duration::from_micros(200),
             random: Random::new(1),
             story: Story::default(),
-            ledger: Ledger::default(),
+            ledger: Ledger::new(machines),
             excused: false,
             steps: 0,
             serial: 0,

@@ -55,6 +55,7 @@ fn root(name: &'static str, shows: &'static str, plan: Plan, budget: Budget) -> 
     let mut world = World::new(plan);
     world.story.kept = false;
     world.now = Instant::ZERO;
+    world.ledger.heard.clear();
     Root { name, shows, state: State::new(world, budget) }
 }
 
