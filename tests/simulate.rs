@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use tandem::sim::World;
 use tandem::sim::{seeds, walks};
 
 const SEEDS: u64 = 2_000;
@@ -56,12 +57,13 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    // What fails is told by this program, with its story.
+    std::panic::set_hook(Box::new(|_| {}));
     if wanted.tell {
-        println!("The walk of the seed:\n{}", walks::run(wanted.from, true).story());
-        println!("The world of the seed:");
-        let world = seeds::run(wanted.from, true);
-        println!("{}", world.story());
-        return ExitCode::SUCCESS;
+        let (walk, world) = tell(wanted.from);
+        println!("The walk of the seed:\n{}", walk.as_ref().unwrap_or_else(|story| story));
+        println!("The world of the seed:\n{}", world.as_ref().unwrap_or_else(|story| story));
+        return if walk.is_ok() && world.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let began = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -77,7 +79,11 @@ fn main() -> ExitCode {
     let seconds = began.elapsed().as_secs_f64();
     let failed = failed.into_inner();
     if failed != u64::MAX {
-        eprintln!("\nreplay: scripts/dev sim --seed {failed}");
+        let (walk, world) = tell(failed);
+        for story in [walk, world].into_iter().filter_map(Result::err) {
+            println!("{story}");
+        }
+        println!("\nreplay: scripts/dev sim --seed {failed}");
         return ExitCode::FAILURE;
     }
     let steps = steps.into_inner();
@@ -89,6 +95,19 @@ fn main() -> ExitCode {
         wanted.count
     );
     ExitCode::SUCCESS
+}
+
+/// The stories of a seed's walk and of its world; as errors, where they end in a violation.
+fn tell(seed: u64) -> (Result<String, String>, Result<String, String>) {
+    let told = |run: fn(u64, bool) -> World| {
+        let run = || run(seed, true).story();
+        catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            text.unwrap_or("an assertion that says nothing").to_owned()
+        })
+    };
+    (told(walks::run), told(seeds::run))
 }
 
 /// Runs seeds until there are none left, or one has failed.

@@ -220,7 +220,7 @@ mod tests {
     fn what_decides_is_always_told() {
         let mut journal = Journal::new(Names::default());
         let node = NodeId::new(2).unwrap();
-        let lost = Event::PeerLost { node, silent: Duration::from_secs(1) };
+        let lost = Event::PeerLost { node, silent: Duration::from_secs(1), was_heard: true };
         for kind in ["role", "frozen", "proven", "fence-level", "fence-device", "two-actives"] {
             let count = (0..100).filter(|_| told(&mut journal, 0, kind, "b").is_some()).count();
             assert_eq!(count, 100, "{kind}");

@@ -495,6 +495,13 @@ fn remedy_of(what: Degradation, names: &Names) -> (&'static str, String) {
                 ),
             )
         }
+        Degradation::FenceContradicted(id) => {
+            let name = names.device(id);
+            (
+                "fence-contradicted",
+                format!("look whose power {name} cuts, and correct its address or its outlet"),
+            )
+        }
         Degradation::Record => {
             ("state-directory", "make room on its file system, or mount it writable".to_owned())
         }

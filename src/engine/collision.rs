@@ -8,7 +8,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::effect::{Effect, Effects};
-use super::event::{Cause, Event};
+use super::event::{Cause, Event, Verdict};
 use super::node::Node;
 use super::peer::Peer;
 use super::role::Role;
@@ -69,12 +69,17 @@ impl Node {
             core::cmp::Ordering::Less => false,
             core::cmp::Ordering::Equal => node < self.settings.local,
         };
-        let yields = stays && later;
+        let verdict = match (stays, later) {
+            (true, true) => Verdict::WeYield,
+            (true, false) => Verdict::TheyMustYield,
+            (false, _) => Verdict::TheyYield,
+        };
+        let yields = verdict == Verdict::WeYield;
         self.holding.claims.rival = !yields;
         if !yields && !self.may_tell_claim() {
             return;
         }
-        out.push(Effect::Report(Event::TwoActives { node, term: theirs, yields }));
+        out.push(Effect::Report(Event::TwoActives { node, term: theirs, verdict }));
         if yields {
             self.release(Cause::Collision(node), out);
         }

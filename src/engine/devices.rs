@@ -32,7 +32,8 @@ pub(super) struct Device {
     off_since: Option<Instant>,
     check: Option<OpId>,
     check_at: Instant,
-    distrusted: bool,
+    /// Whether its off is no proof.
+    pub(super) distrusted: bool,
 }
 
 /// All fence devices of all peers.
@@ -129,14 +130,13 @@ impl Device {
         self.last = self.last.filter(|(reading, _)| *reading != Ok(Power::Off));
     }
 
-    /// Whether a failover that needs it would freeze, as far as is known.
+    /// Whether it gives no reading, as far as is known.
     pub(super) fn is_failing(&self) -> bool {
-        let bad = match self.last {
+        match self.last {
             Some((Err(fault), _)) => fault != FenceFault::Cancelled,
             Some((Ok(Power::Unknown), _)) => true,
             Some((Ok(Power::On | Power::Off), _)) | None => false,
-        };
-        bad || self.distrusted
+        }
     }
 }
 

@@ -52,6 +52,8 @@ pub enum Event {
         node: NodeId,
         /// How long it has been silent.
         silent: Duration,
+        /// Whether it was heard at all since this daemon's start.
+        was_heard: bool,
     },
     /// A link to a peer changed its state.
     Link {
@@ -138,14 +140,14 @@ pub enum Event {
         /// The peer, if the MAC is known to be its.
         node: Option<NodeId>,
     },
-    /// A peer claims to be active while this node is.
+    /// A peer holds the resources while this node does.
     TwoActives {
         /// The peer.
         node: NodeId,
         /// Its term.
         term: Term,
-        /// Whether this node gives way.
-        yields: bool,
+        /// Who gives way.
+        verdict: Verdict,
     },
     /// All resources are held.
     Acquired {
@@ -192,8 +194,8 @@ pub enum Event {
     Degraded {
         /// What.
         what: Degradation,
-        /// Whether it is so now.
-        on: bool,
+        /// What has become of it.
+        change: Change,
     },
     /// An operator confirmed that a node holds nothing.
     ConfirmedOff {
@@ -213,6 +215,17 @@ pub enum Event {
         /// How many of that reason since the start.
         count: u64,
     },
+}
+
+/// Who gives way where two hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// This node does.
+    WeYield,
+    /// The peer has to.
+    TheyMustYield,
+    /// The peer does already.
+    TheyYield,
 }
 
 /// Why the role changed.
@@ -322,8 +335,11 @@ pub enum Degradation {
     LinkDown(NodeId, LinkId),
     /// A peer is heard, but could not take over now.
     PeerNotReady(NodeId),
-    /// A fence device does not give a reading: a failover would freeze.
+    /// A fence device does not give a reading: a failover that needs it would freeze.
     FenceDevice(DeviceId),
+    /// A fence device read off while its host was heard: its off is no proof, so that a failover
+    /// that needs it would freeze.
+    FenceContradicted(DeviceId),
     /// The record cannot be written to disk.
     Record,
     /// The boot-local mark cannot be written: a restarted daemon could not adopt.
@@ -332,6 +348,17 @@ pub enum Degradation {
     ConfigDiffers(NodeId),
     /// This node's own service path is not good.
     PathBad,
+}
+
+/// What has become of a degradation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// It is so from now on.
+    Begun,
+    /// It is well again.
+    Mended,
+    /// It is no longer this node's to judge: its role changed, or the peer is not heard any more.
+    Unjudged,
 }
 
 /// Why an authentic heartbeat was refused.

@@ -1,24 +1,13 @@
-//! The fence ladder of one peer: levels in order, commands, readings, and when to try again.
+//! The fence ladder of one peer: levels in order, and when to climb again.
 //!
 //! ```text
 //!   delay ──► level 1 ──────► level 2 ──► … ──► rest (frozen) ──► level 1
 //!                │ all devices read off            back-off, for ever
 //!                ▼
 //!              proof
-//!
-//!   one device:  off command ──► reading ──► off
-//!        ▲           │ fault        │ on: read again until the level's time is over
-//!        │           ▼              ▼
-//!      look        failed         failed
 //! ```
 //!
-//! From the second round on each device is looked at first: one that took the command already and
-//! does not read on is not told again, so that a host whose device cannot tell off is not cut down
-//! again and again while it boots, by which the pair would end its frozen state.
-//!
-//! A command's success is never taken for off: only a reading after the command is. An "already
-//! off" that a BMC treats as an error is no failure, since it is read all the same; an agent whose
-//! command failed is not read: what broke it may break its reading into an off.
+//! How one device of a level is told and read is in [`super::attempt`].
 //!
 //! Where several devices make a level, each one's off is of another moment, and somebody may switch
 //! an outlet on again meanwhile. So once all have read off, all but the last to do so are read
@@ -29,6 +18,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::attempt::{Step, Try};
 use super::effect::{Effect, Effects};
 use super::event::{Event, FrozenCause};
 use super::input::Order;
@@ -39,12 +29,9 @@ use crate::types::{DeviceId, FenceFault, Instant, NodeId, OpId, Power};
 pub(super) const REST_MIN: Duration = Duration::from_millis(500);
 /// The longest rest: each is twice the one before, up to this.
 pub(super) const REST_MAX: Duration = Duration::from_secs(5);
-/// The first pause between two readings of one device; each is twice the one before.
-const READ_PAUSE_MIN: Duration = Duration::from_millis(20);
-/// The longest pause between two readings of one device.
-const READ_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// How much longer than its level's timeout the engine waits for an answer of the shell, so that
-/// the shell's own verdict, which knows the reason, comes first.
+/// the shell's own verdict, which knows the reason, comes first: every order is to be answered
+/// within what is left of the timeout, and none is given when nothing is.
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 
 /// Evidence that all devices of one level read off after they were told to cut the power.
@@ -82,8 +69,8 @@ pub(super) struct Ladder {
     cause: Option<FrozenCause>,
     /// Why each level failed when it last did: what repeats itself is told once.
     told: Vec<Option<FrozenCause>>,
-    /// The devices that have acknowledged a command of this climb.
-    commanded: Vec<DeviceId>,
+    /// The devices that may have carried out a command of this climb, and how the last one ended.
+    commanded: Vec<(DeviceId, Result<(), FenceFault>)>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -98,6 +85,7 @@ enum Stage {
     Level {
         index: usize,
         tries: Vec<Try>,
+        /// [`ANSWER_MARGIN`] after its timeout is over.
         deadline: Instant,
         /// The one of `tries` that was the last to read off.
         last_off: usize,
@@ -108,40 +96,6 @@ enum Stage {
         until: Instant,
     },
     Over,
-}
-
-/// One device of a level.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Try {
-    device: DeviceId,
-    step: Step,
-    /// How the command ended, if it has.
-    command: Option<Result<(), FenceFault>>,
-    /// What the device last said after the command.
-    reading: Option<Result<Power, FenceFault>>,
-    pause: Duration,
-    /// Whether its answers are told: those of the first round are.
-    loud: bool,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-enum Step {
-    Looking {
-        op: OpId,
-    },
-    /// It was looked at, and is to be told at the next tick.
-    Looked,
-    Commanding {
-        op: OpId,
-    },
-    Reading {
-        op: OpId,
-    },
-    Pausing {
-        until: Instant,
-    },
-    Off,
-    Failed,
 }
 
 /// Where a ladder stands after it was advanced.
@@ -233,7 +187,7 @@ impl Ladder {
     }
 
     /// Takes a device's answer in; the device, if it was one of this ladder's, and whether the
-    /// answer tells more of the device than that it took a command.
+    /// answer tells if it gives readings. That of a command does if no reading follows it.
     pub(super) fn answer(
         &mut self,
         ground: &mut Ground<'_>,
@@ -243,22 +197,30 @@ impl Ladder {
         let Stage::Level { tries, deadline, last_off, confirming, .. } = &mut self.stage else {
             return None;
         };
-        let left = deadline.since(ground.now);
+        let left = ground.left(*deadline);
         for (place, attempt) in tries.iter_mut().enumerate() {
             match attempt.step {
                 Step::Looking { op: ours } if ours == op => {
                     attempt.note_look(ground, reading);
+                    if matches!(attempt.step, Step::Off) {
+                        *last_off = place;
+                    }
                     return Some((attempt.device, true));
                 }
                 Step::Commanding { op: ours } if ours == op => {
                     attempt.note_command(ground, reading, left);
-                    if reading.is_ok() && !self.commanded.contains(&attempt.device) {
-                        self.commanded.push(attempt.device);
+                    if let Some(ended @ (Ok(()) | Err(FenceFault::Timeout))) = attempt.command {
+                        let device = attempt.device;
+                        let known = self.commanded.iter_mut().find(|(known, _)| *known == device);
+                        match known {
+                            Some((_, before)) => *before = ended,
+                            None => self.commanded.push((device, ended)),
+                        }
                     }
-                    return Some((attempt.device, reading != Ok(Power::Unknown)));
+                    return Some((attempt.device, matches!(attempt.step, Step::Failed)));
                 }
                 Step::Reading { op: ours } if ours == op => {
-                    attempt.note_reading(ground, reading);
+                    attempt.note_reading(ground, reading, left);
                     if !matches!(attempt.step, Step::Off) {
                         *confirming = false;
                     } else if !*confirming {
@@ -295,24 +257,23 @@ impl Ladder {
             }
             Stage::Level { index, tries, deadline, last_off, confirming } => {
                 let (index, over) = (*index, ground.may_judge && ground.now >= *deadline);
-                let left = deadline.since(ground.now);
+                let left = ground.left(*deadline);
                 for attempt in tries.iter_mut() {
                     attempt.advance(ground, left, over);
                 }
                 if tries.iter().all(|t| matches!(t.step, Step::Off)) {
-                    if tries.len() > 1 && !*confirming {
-                        *confirming = true;
-                        let others = tries.iter_mut().enumerate();
-                        for (_, attempt) in others.filter(|(place, _)| place != last_off) {
-                            attempt.read(ground, left);
-                        }
-                        return Progress::Working;
+                    if tries.len() == 1 || *confirming {
+                        self.stage = Stage::Over;
+                        return Progress::Off(LevelOff { node: ground.peer.node });
                     }
-                    self.stage = Stage::Over;
-                    return Progress::Off(LevelOff { node: ground.peer.node });
+                    *confirming = true;
+                    let others = tries.iter_mut().enumerate();
+                    for (_, attempt) in others.filter(|(place, _)| place != last_off) {
+                        attempt.step = attempt.read(ground, left);
+                    }
                 }
                 let failed = tries.iter().find(|t| matches!(t.step, Step::Failed));
-                let Some((device, cause)) = failed.map(|t| (t.device, t.cause())) else {
+                let Some((device, cause)) = failed.map(|t| (t.device, t.cause(ground))) else {
                     return Progress::Working;
                 };
                 self.give_up_level(ground, index, device, cause);
@@ -364,8 +325,9 @@ impl Ladder {
         let first = self.rounds == 0;
         let commanded = &self.commanded;
         let tries = level.devices.iter().map(|device| {
-            let commanded = commanded.contains(device);
-            Try::begin(ground, *device, level.timeout, first, commanded)
+            let commanded = commanded.iter().find(|(commanded, _)| commanded == device);
+            let before = commanded.map(|(_, ended)| *ended);
+            Try::begin(ground, *device, level.timeout, first, before)
         });
         let tries = tries.collect();
         let deadline = ground.now + level.timeout + ANSWER_MARGIN;
@@ -384,184 +346,26 @@ impl Ladder {
     }
 }
 
-impl Try {
-    fn begin(
-        ground: &mut Ground<'_>,
-        device: DeviceId,
-        timeout: Duration,
-        first: bool,
-        commanded: bool,
-    ) -> Self {
-        let step = if first {
-            Step::Commanding { op: ground.order(device, Order::Off, timeout) }
-        } else {
-            Step::Looking { op: ground.order(device, Order::Read, timeout) }
-        };
-        Self {
-            device,
-            step,
-            command: (commanded && !first).then_some(Ok(())),
-            reading: None,
-            pause: READ_PAUSE_MIN,
-            loud: first,
-        }
-    }
-
-    /// Takes in what the device says before it is told anything in this round.
-    fn note_look(&mut self, ground: &Ground<'_>, reading: Result<Power, FenceFault>) {
-        self.reading = Some(reading);
-        let done = self.command.is_some();
-        self.step = match reading {
-            // No off of it would prove anything.
-            _ if (ground.distrusted)(self.device) => {
-                self.reading = Some(Ok(Power::Off));
-                Step::Failed
-            }
-            Ok(Power::Off) if done => Step::Off,
-            Ok(Power::Unknown) | Err(_) if done => Step::Failed,
-            Err(
-                FenceFault::Unreachable
-                | FenceFault::Credentials
-                | FenceFault::AgentFailed
-                | FenceFault::Cancelled,
-            ) => Step::Failed,
-            Ok(_)
-            | Err(
-                FenceFault::Privilege
-                | FenceFault::Refused
-                | FenceFault::Garbled
-                | FenceFault::Timeout,
-            ) => {
-                self.command = None;
-                self.reading = None;
-                Step::Looked
-            }
-        };
-    }
-
-    fn note_command(
-        &mut self,
-        ground: &mut Ground<'_>,
-        reading: Result<Power, FenceFault>,
-        left: Duration,
-    ) {
-        self.command = Some(reading.map(|_acknowledged| ()));
-        self.step = match reading {
-            // An agent that could not even be told has no word to give: it is told again in the
-            // next round, and one that only waited too long finds its work done then.
-            Err(
-                FenceFault::Unreachable
-                | FenceFault::Credentials
-                | FenceFault::AgentFailed
-                | FenceFault::Cancelled,
-            ) => {
-                self.report(ground, reading);
-                Step::Failed
-            }
-            Ok(_)
-            | Err(
-                FenceFault::Privilege
-                | FenceFault::Refused
-                | FenceFault::Garbled
-                | FenceFault::Timeout,
-            ) => Step::Reading { op: ground.order(self.device, Order::Read, left) },
-        };
-    }
-
-    fn note_reading(&mut self, ground: &mut Ground<'_>, reading: Result<Power, FenceFault>) {
-        let trusted = !(ground.distrusted)(self.device);
-        let news = self.reading != Some(reading);
-        self.reading = Some(reading);
-        self.step = match (reading, self.command) {
-            (Ok(Power::Off), _) if trusted => Step::Off,
-            // What was refused will not come true by waiting.
-            (_, Some(Err(_))) => Step::Failed,
-            (Ok(_) | Err(_), _) => {
-                let until = ground.now + self.pause;
-                self.pause = self.pause.saturating_mul(2).min(READ_PAUSE_MAX);
-                Step::Pausing { until }
-            }
-        };
-        if news {
-            self.report(ground, reading);
-        }
-    }
-
-    fn advance(&mut self, ground: &mut Ground<'_>, left: Duration, over: bool) {
-        match self.step {
-            Step::Off | Step::Failed => {}
-            // Whatever makes this node unfit to shoot has been taken in by then.
-            Step::Looked if ground.may_judge && !over => {
-                self.step = Step::Commanding { op: ground.order(self.device, Order::Off, left) };
-            }
-            Step::Looking { .. }
-            | Step::Looked
-            | Step::Commanding { .. }
-            | Step::Reading { .. }
-            | Step::Pausing { .. }
-                if over =>
-            {
-                self.cancel(ground.out);
-                self.step = Step::Failed;
-            }
-            Step::Pausing { until } if ground.now >= until => self.read(ground, left),
-            Step::Looking { .. }
-            | Step::Looked
-            | Step::Commanding { .. }
-            | Step::Reading { .. }
-            | Step::Pausing { .. } => {}
-        }
-    }
-
-    fn read(&mut self, ground: &mut Ground<'_>, left: Duration) {
-        self.step = Step::Reading { op: ground.order(self.device, Order::Read, left) };
-    }
-
-    fn cancel(&self, out: &mut Effects) {
-        match self.step {
-            Step::Looking { op } | Step::Commanding { op } | Step::Reading { op } => {
-                out.push(Effect::Cancel { op })
-            }
-            Step::Looked | Step::Pausing { .. } | Step::Off | Step::Failed => {}
-        }
-    }
-
-    /// Why this device did not report off.
-    fn cause(&self) -> FrozenCause {
-        match (self.command, self.reading) {
-            (Some(Err(fault)), _) | (_, Some(Err(fault))) => fault_cause(fault),
-            (_, None) | (None, Some(Ok(Power::On))) => FrozenCause::Failed(FenceFault::Timeout),
-            (Some(Ok(())), Some(Ok(Power::On))) => FrozenCause::StaysOn,
-            (_, Some(Ok(Power::Off))) => FrozenCause::Contradicted,
-            (_, Some(Ok(Power::Unknown))) => FrozenCause::Unclear,
-        }
-    }
-
-    fn report(&self, ground: &mut Ground<'_>, reading: Result<Power, FenceFault>) {
-        if self.loud {
-            ground.out.push(Effect::Report(Event::FenceDevice { device: self.device, reading }));
-        }
-    }
-}
-
 impl Ground<'_> {
-    fn order(&mut self, device: DeviceId, order: Order, timeout: Duration) -> OpId {
+    pub(super) fn order(&mut self, device: DeviceId, order: Order, timeout: Duration) -> OpId {
         let op = self.ops.next();
         self.out.push(Effect::Power { op, device, order, timeout });
         op
     }
-}
 
-fn fault_cause(fault: FenceFault) -> FrozenCause {
-    match fault {
-        FenceFault::Unreachable => FrozenCause::Unreachable,
-        FenceFault::Credentials | FenceFault::Privilege | FenceFault::Refused => {
-            FrozenCause::Refuses(fault)
-        }
-        FenceFault::Garbled
-        | FenceFault::Timeout
-        | FenceFault::AgentFailed
-        | FenceFault::Cancelled => FrozenCause::Failed(fault),
+    /// What is left of a level's timeout.
+    fn left(&self, deadline: Instant) -> Duration {
+        deadline.since(self.now).saturating_sub(ANSWER_MARGIN)
+    }
+
+    /// An order within what is `left` of the level's timeout; none when nothing is.
+    pub(super) fn order_in_time(
+        &mut self,
+        device: DeviceId,
+        order: Order,
+        left: Duration,
+    ) -> Option<OpId> {
+        (!left.is_zero()).then(|| self.order(device, order, left))
     }
 }
 

@@ -3,10 +3,43 @@
 use serde::{Deserialize, Serialize};
 
 use super::effect::{Effect, Effects};
-use super::event::{Degradation, Event, LinkState};
+use super::event::{Change, Degradation, Event, LinkState};
+use super::link::Link;
 use super::node::Node;
-use super::peer::Presence;
+use super::peer::{Peer, Presence};
 use crate::types::{Instant, PeerState};
+
+/// How something stands that can be degraded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    Well,
+    Bad,
+    /// As it was before: there is no news of it yet.
+    Unsettled,
+    /// Not this node's to judge: for a node of its role, or of a peer that is not heard.
+    Unjudged,
+}
+
+impl Standing {
+    /// What it does to something that was bad or was not.
+    fn change(self, was_bad: bool) -> Option<Change> {
+        match (self, was_bad) {
+            (Self::Bad, false) => Some(Change::Begun),
+            (Self::Well, true) => Some(Change::Mended),
+            (Self::Unjudged, true) => Some(Change::Unjudged),
+            (Self::Bad, true) | (Self::Well | Self::Unjudged, false) | (Self::Unsettled, _) => None,
+        }
+    }
+
+    fn of(is_bad: bool) -> Self {
+        if is_bad { Self::Bad } else { Self::Well }
+    }
+
+    /// The same, if it is this node's to judge.
+    fn judged_if(self, may_judge: bool) -> Self {
+        if may_judge { self } else { Self::Unjudged }
+    }
+}
 
 /// All that can be degraded, and since when it is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -36,57 +69,87 @@ impl Node {
     /// Tells what has become worse or better since the last step.
     pub(super) fn report_health(&mut self, out: &mut Effects) {
         let mut told = self.health.list.iter();
-        let mut is_told = |on: bool| told.next().is_some_and(|(_, since)| since.is_some() == on);
-        if self.each_degradation(|_, on| is_told(on)) {
+        let mut is_told = |standing: Standing| {
+            told.next().is_some_and(|(_, since)| standing.change(since.is_some()).is_none())
+        };
+        if self.each_degradation(|_, standing| is_told(standing)) {
             return;
         }
         let now = self.now;
         let mut health = core::mem::take(&mut self.health);
         let mut places = health.list.iter_mut();
-        self.each_degradation(|what, on| {
+        self.each_degradation(|what, standing| {
             let Some((known, since)) = places.next() else { return false };
             debug_assert_eq!(*known, what, "the order has changed");
-            if on != since.is_some() {
-                *since = on.then_some(now);
-                out.push(Effect::Report(Event::Degraded { what, on }));
+            if let Some(change) = standing.change(since.is_some()) {
+                *since = (change == Change::Begun).then_some(now);
+                out.push(Effect::Report(Event::Degraded { what, change }));
             }
             true
         });
         self.health = health;
     }
 
-    /// Tells `note` all that can be degraded, always in the same order, and whether it is; goes on
+    /// Tells `note` all that can be degraded, always in the same order, and how it stands; goes on
     /// as long as `note` says so, and then says so itself.
-    fn each_degradation(&self, mut note: impl FnMut(Degradation, bool) -> bool) -> bool {
-        let is_active = self.state() == PeerState::Active;
+    fn each_degradation(&self, mut note: impl FnMut(Degradation, Standing) -> bool) -> bool {
         let listening_over = self.now > self.started;
-        let ours = self.settings.config_digest;
-        note(Degradation::Record, self.memory.is_failing(self.now))
-            && note(Degradation::Mark, self.holding.mark_failed)
-            && note(Degradation::PathBad, listening_over && !self.path.is_good_against(u8::MAX))
+        let path_bad = listening_over && !self.path.is_good_against(u8::MAX);
+        note(Degradation::Record, Standing::of(self.memory.is_failing(self.now)))
+            && note(Degradation::Mark, Standing::of(self.holding.mark_failed))
+            && note(Degradation::PathBad, Standing::of(path_bad))
             && self.peers.iter().all(|peer| {
-                let (node, is_heard, said) = (peer.node(), peer.is_heard(), peer.said.as_ref());
-                let stopped = said.is_some_and(|said| said.state == PeerState::Stopped);
-                let gone = peer.presence == Presence::Lost || stopped;
-                let ready = stopped || said.is_none_or(|said| said.flags.eligible);
-                let differs = said.is_some_and(|said| said.config_digest != ours);
-                note(Degradation::PeerMissing(node), is_active && gone)
-                    && note(Degradation::PeerNotReady(node), is_active && is_heard && !ready)
-                    && peer.links.iter().all(|link| {
-                        let is_bad = is_heard && is_bad(link.state());
-                        note(Degradation::LinkDown(node, link.id), is_bad)
-                    })
-                    && note(Degradation::ConfigDiffers(node), is_heard && differs)
+                let node = peer.node();
+                self.each_degradation_of(peer, &mut note)
                     && self.devices.iter().filter(|device| device.node == node).all(|device| {
-                        note(Degradation::FenceDevice(device.id), device.is_failing())
+                        let failing = Standing::of(device.is_failing());
+                        let distrusted = Standing::of(device.distrusted);
+                        note(Degradation::FenceDevice(device.id), failing)
+                            && note(Degradation::FenceContradicted(device.id), distrusted)
                     })
             })
     }
-}
 
-fn is_bad(link: LinkState) -> bool {
-    match link {
-        LinkState::Down | LinkState::OneWay => true,
-        LinkState::Quiet | LinkState::Up | LinkState::Late => false,
+    fn each_degradation_of(
+        &self,
+        peer: &Peer,
+        note: &mut impl FnMut(Degradation, Standing) -> bool,
+    ) -> bool {
+        let (node, is_heard, stopped) = (peer.node(), peer.is_heard(), peer.said_goodbye());
+        let is_active = self.state() == PeerState::Active;
+        let gone = peer.presence == Presence::Lost || stopped;
+        let missing = Standing::of(gone).judged_if(is_active);
+        let (ready, differs) = match &peer.said {
+            Some(said) => (
+                Standing::of(!said.flags.eligible),
+                Standing::of(said.config_digest != self.settings.config_digest),
+            ),
+            None => (Standing::Unsettled, Standing::Unsettled),
+        };
+        note(Degradation::PeerMissing(node), missing)
+            && note(
+                Degradation::PeerNotReady(node),
+                ready.judged_if(is_active && is_heard && !stopped),
+            )
+            && peer.links.iter().all(|link| {
+                let standing = self.link_standing(peer, link).judged_if(is_heard && !stopped);
+                note(Degradation::LinkDown(node, link.id), standing)
+            })
+            && note(Degradation::ConfigDiffers(node), differs.judged_if(is_heard))
+    }
+
+    fn link_standing(&self, peer: &Peer, link: &Link) -> Standing {
+        match link.state() {
+            LinkState::OneWay => Standing::Bad,
+            // A peer that is heard again on one link is heard on the others soon.
+            LinkState::Down => match peer.heard_since() {
+                Some(since) if self.now >= since + link.deadtime => Standing::Bad,
+                Some(_) | None => Standing::Unsettled,
+            },
+            // It is heard, and has not said yet that it hears us.
+            LinkState::Up if link.is_unheard() => Standing::Unsettled,
+            LinkState::Up => Standing::Well,
+            LinkState::Quiet | LinkState::Late => Standing::Unsettled,
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!            heard            older than warntime      older than deadtime
 //!   quiet ──────────► up ──────────────────────► late ────────────────────► down
-//!     │ deadtime      ▲ │ the peer does not hear us │ heard                  │ heard
+//!     │ deadtime      ▲ │ unheard for a deadtime    │ heard                  │ heard
 //!     ▼               │ ▼                           ▼                        ▼
 //!    down           one-way                         up ◄─────────────────────┘
 //! ```
@@ -40,6 +40,8 @@ pub(super) struct Link {
     /// When the peer was last heard here, or would have been if the loop had not stalled.
     heard_at: Option<Instant>,
     echo: Option<Echo>,
+    /// Since when the peer is heard here; while it is not, when that was judged last.
+    alive_since: Instant,
     /// Since when the peer says that it does not hear us here.
     unheard_since: Option<Instant>,
     rtt: Option<Duration>,
@@ -64,6 +66,7 @@ impl Link {
             window: ReplayWindow::default(),
             heard_at: None,
             echo: None,
+            alive_since: now,
             unheard_since: None,
             rtt: None,
             send_at: now,
@@ -175,10 +178,13 @@ impl Link {
     /// Judges the link at `now`; `started` is when the listening began. The new state, if it is
     /// another one.
     pub(super) fn judge(&mut self, now: Instant, started: Instant) -> Option<LinkState> {
+        if matches!(self.state, LinkState::Quiet | LinkState::Down) {
+            self.alive_since = now;
+        }
         let state = match (self.dead_at(), self.late_at()) {
             (Some(dead_at), _) if now >= dead_at => LinkState::Down,
             (_, Some(late_at)) if now >= late_at => LinkState::Late,
-            (Some(_), _) if self.is_one_way(now) => LinkState::OneWay,
+            (Some(_), _) if self.one_way_at().is_some_and(|at| now >= at) => LinkState::OneWay,
             (Some(_), _) => LinkState::Up,
             (None, _) if now >= started + self.deadtime => LinkState::Down,
             (None, _) => LinkState::Quiet,
@@ -198,7 +204,7 @@ impl Link {
             LinkState::Quiet => Some(started + self.deadtime),
             LinkState::Up | LinkState::OneWay => {
                 let one_way_at = match self.state {
-                    LinkState::Up => self.unheard_since.map(|at| at + self.deadtime),
+                    LinkState::Up => self.one_way_at(),
                     LinkState::OneWay | LinkState::Quiet | LinkState::Late | LinkState::Down => {
                         None
                     }
@@ -210,7 +216,15 @@ impl Link {
         }
     }
 
-    fn is_one_way(&self, now: Instant) -> bool {
-        self.unheard_since.is_some_and(|at| now >= at + self.deadtime)
+    /// Whether the peer said last that it does not hear us here.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.unheard_since.is_some()
+    }
+
+    /// When the link is one-way, unless the peer hears us before: on a link that works again it
+    /// needs its time to hear us and to say so.
+    fn one_way_at(&self) -> Option<Instant> {
+        let since = self.unheard_since?.max(self.alive_since);
+        Some(since + self.deadtime)
     }
 }

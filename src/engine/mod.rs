@@ -18,6 +18,7 @@
 //! have each other's, in [`proof`].
 #![forbid(unsafe_code, clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod attempt;
 mod collision;
 mod decision;
 mod devices;

@@ -357,7 +357,11 @@ impl Node {
                 let known = self.peers.get(index).is_some_and(|peer| {
                     peer.was_heard() || peer.has_introduced(heartbeat.incarnation)
                 });
-                if known {
+                let deadtime = self.deadtime_max();
+                let peer = self.peers.get_mut(index);
+                if peer.is_some_and(|peer| peer.note_introduction(now, deadtime)) {
+                    self.refuse(heartbeat, link, Refusal::Unproven, out);
+                } else if known {
                     self.count_refusal(Refusal::Unproven);
                 }
                 self.answer_introduction(index, heartbeat, out);

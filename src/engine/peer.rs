@@ -103,6 +103,8 @@ pub(super) struct Peer {
     pub(super) grace_until: Option<Instant>,
     /// The introduction that was answered last, and when.
     pub(super) introduced: Option<(Incarnation, Instant)>,
+    /// Since when introductions come that lead to nothing, and when the last one came.
+    introducing: Option<(Instant, Instant)>,
     /// What it was told last: when that changes, it is told at once.
     pub(super) told: Told,
 }
@@ -132,6 +134,7 @@ impl Peer {
             silent: false,
             grace_until: None,
             introduced: None,
+            introducing: None,
             told: Told::default(),
         }
     }
@@ -153,6 +156,11 @@ impl Peer {
         self.is_heard() && self.said.as_ref().is_some_and(|said| said.state.may_hold())
     }
 
+    /// Whether the last that it told is that its daemon ends: its silence is expected.
+    pub(super) fn said_goodbye(&self) -> bool {
+        self.last_role.is_some_and(|(state, _)| state == PeerState::Stopped)
+    }
+
     /// Whether it ever was heard in this life of ours.
     pub(super) fn was_heard(&self) -> bool {
         self.identity.is_some()
@@ -161,6 +169,15 @@ impl Peer {
     /// Whether that incarnation's word was the last one that it could not be believed by.
     pub(super) fn has_introduced(&self, incarnation: Incarnation) -> bool {
         self.introduced.is_some_and(|(introduced, _)| introduced == incarnation)
+    }
+
+    /// Takes an introduction in; whether they have gone on for longer than `deadtime`, without a
+    /// gap as long as that. A daemon that has just started is accepted within a round trip.
+    pub(super) fn note_introduction(&mut self, now: Instant, deadtime: Duration) -> bool {
+        let before = self.introducing.filter(|(_, last)| now < *last + deadtime);
+        let since = before.map_or(now, |(since, _)| since);
+        self.introducing = Some((since, now));
+        now > since + deadtime
     }
 
     /// Which of its service NICs it last said are good; all, if it never said.
@@ -262,6 +279,7 @@ impl Peer {
         self.first_seq = heartbeat.seq;
         self.said = None;
         self.granted = Term::NONE;
+        self.introducing = None;
         for link in &mut self.links {
             link.reset();
         }
@@ -306,7 +324,8 @@ impl Peer {
     }
 
     /// Judges all links, and the presence from them. `started` is when the listening began and
-    /// `initdead_until` when a peer that was never heard counts as lost.
+    /// `initdead_until` when a peer that was never heard counts as lost. The silence of one that
+    /// said goodbye is nothing to tell.
     pub(super) fn judge(
         &mut self,
         now: Instant,
@@ -315,8 +334,9 @@ impl Peer {
         out: &mut Effects,
     ) {
         let node = self.node();
+        let is_expected = self.said_goodbye();
         for link in &mut self.links {
-            if let Some(state) = link.judge(now, started) {
+            if let Some(state) = link.judge(now, started).filter(|_| !is_expected) {
                 let link = link.id;
                 out.push(Effect::Report(Event::Link { node, link, state }));
             }
@@ -332,13 +352,16 @@ impl Peer {
         }
         self.presence = presence;
         match presence {
-            Presence::Late => out.push(Effect::Report(Event::PeerLate { node })),
+            Presence::Late if !is_expected => out.push(Effect::Report(Event::PeerLate { node })),
             Presence::Lost => {
                 self.presence_since = now;
                 let silent = now.since(self.heard_at().unwrap_or(started));
-                out.push(Effect::Report(Event::PeerLost { node, silent }));
+                if !is_expected {
+                    let was_heard = self.was_heard();
+                    out.push(Effect::Report(Event::PeerLost { node, silent, was_heard }));
+                }
             }
-            Presence::Heard | Presence::Unheard => {}
+            Presence::Late | Presence::Heard | Presence::Unheard => {}
         }
     }
 

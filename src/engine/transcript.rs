@@ -5,7 +5,9 @@
 use core::fmt;
 use core::time::Duration;
 
-use super::event::{Cause, Degradation, Event, FrozenCause, Life, LinkState, ProofKind, Refusal};
+use super::event::{
+    Cause, Change, Degradation, Event, FrozenCause, Life, LinkState, ProofKind, Refusal, Verdict,
+};
 use crate::types::{FenceFault, Names, PeerState, Power};
 
 /// How loud an event is.
@@ -51,13 +53,10 @@ impl Event {
             | Self::ConfirmedOff { .. }
             | Self::ProofVoid { .. }
             | Self::Refused { .. } => Severity::Warning,
-            Self::Degraded { on, .. } => {
-                if *on {
-                    Severity::Warning
-                } else {
-                    Severity::Info
-                }
-            }
+            Self::Degraded { change, .. } => match change {
+                Change::Begun => Severity::Warning,
+                Change::Mended | Change::Unjudged => Severity::Info,
+            },
             Self::Nic { good, .. } => {
                 if *good {
                     Severity::Info
@@ -120,7 +119,9 @@ impl Event {
                 | Degradation::LinkDown(node, _)
                 | Degradation::PeerNotReady(node)
                 | Degradation::ConfigDiffers(node) => names.node(*node),
-                Degradation::FenceDevice(id) => names.device(*id),
+                Degradation::FenceDevice(id) | Degradation::FenceContradicted(id) => {
+                    names.device(*id)
+                }
                 Degradation::Record | Degradation::Mark | Degradation::PathBad => "",
             },
             Self::Role { .. }
@@ -227,15 +228,17 @@ impl Line<'_> {
             Event::PeerLate { node } => {
                 write!(f, "peer {} is late on all links", names.node(*node))
             }
-            Event::PeerLost { node, silent } => {
-                write!(f, "peer {} lost: silent for {}", names.node(*node), Ms(*silent))
+            Event::PeerLost { node, silent, was_heard } => {
+                let silence = if *was_heard { "silent for" } else { "not heard once in" };
+                write!(f, "peer {} lost: {silence} {}", names.node(*node), Ms(*silent))
             }
             Event::Link { node, link, state } => {
                 let (link, node) = (names.link(*link), names.node(*node));
                 write!(f, "link {link} to {node}: {}", link_text(*state))
             }
             Event::Stalled { late_by } => {
-                write!(f, "stalled: this daemon woke {} late and forgives the peers", Ms(*late_by))
+                write!(f, "stalled: this daemon woke {} late: what it did ", Ms(*late_by))?;
+                write!(f, "not hear meanwhile is nobody's silence")
             }
             Event::Nic { nic, good } => {
                 let text =
@@ -316,17 +319,21 @@ impl Line<'_> {
                 }
                 write!(f, "claims {}, which this node holds", names.vip(*vip))
             }
-            Event::TwoActives { node, term, yields } => {
+            Event::TwoActives { node, term, verdict } => {
                 let node = names.node(*node);
-                let verdict = if *yields { "this node gives way" } else { "it must give way" };
-                write!(f, "collision: {node} claims to be active too term={term}: {verdict}")
+                let (claim, verdict) = match verdict {
+                    Verdict::WeYield => ("claims to be active too", "this node gives way"),
+                    Verdict::TheyMustYield => ("claims to be active too", "it must give way"),
+                    Verdict::TheyYield => ("held the resources too", "it is giving them up"),
+                };
+                write!(f, "collision: {node} {claim} term={term}: {verdict}")
             }
             Event::Acquired { term, took } => {
                 write!(f, "acquired: all resources in {} term={term}", Ms(*took))
             }
             Event::AcquireFailed { why, retry_in } => write!(
                 f,
-                "acquire failed: {}; rolled back, next attempt in {} at the earliest",
+                "acquire failed: {}; giving up what was taken, next attempt in {} at the earliest",
                 why.as_str(),
                 Ms(*retry_in)
             ),
@@ -344,8 +351,12 @@ impl Line<'_> {
             Event::VipNotRestored { vip, why } => {
                 write!(f, "vip {} cannot be put back: {}", names.vip(*vip), why.as_str())
             }
-            Event::Degraded { what, on } => {
-                let word = if *on { "degraded" } else { "no longer degraded" };
+            Event::Degraded { what, change } => {
+                let word = match change {
+                    Change::Begun => "degraded",
+                    Change::Mended => "no longer degraded",
+                    Change::Unjudged => "no longer judged",
+                };
                 write!(f, "{word}: ")?;
                 fmt_degradation(f, *what, names)
             }
@@ -445,7 +456,9 @@ fn refusal_text(reason: Refusal) -> &'static str {
         Refusal::OtherLink => "sent on another link",
         Refusal::Replayed => "heard before",
         Refusal::Stale => "older than the replay window",
-        Refusal::Unproven => "of another incarnation that does not answer to ours",
+        Refusal::Unproven => {
+            "of an incarnation that does not answer to ours: it does not hear us, or was recorded"
+        }
         Refusal::Term => "with a term that nobody can have reached",
     }
 }
@@ -502,7 +515,13 @@ pub fn fmt_degradation(f: &mut impl fmt::Write, what: Degradation, names: &Names
         }
         Degradation::FenceDevice(id) => {
             let device = names.device(id);
-            write!(f, "fence device {device} gives no reading: a failover would freeze")
+            write!(f, "fence device {device} gives no reading: a failover that needs it ")?;
+            write!(f, "would freeze")
+        }
+        Degradation::FenceContradicted(id) => {
+            let device = names.device(id);
+            write!(f, "fence device {device} read off while its host was heard: its off is no ")?;
+            write!(f, "proof, a failover that needs it would freeze")
         }
         Degradation::Record => write!(f, "the state directory cannot be written"),
         Degradation::Mark => {
@@ -512,7 +531,8 @@ pub fn fmt_degradation(f: &mut impl fmt::Write, what: Degradation, names: &Names
             write!(f, "the configuration of {} differs from ours", names.node(node))
         }
         Degradation::PathBad => {
-            write!(f, "a service NIC of this node has no carrier, or no ping target answers")
+            write!(f, "a service NIC of this node has no carrier, or no ping target answers: ")?;
+            write!(f, "as a standby it fences nobody")
         }
     }
 }

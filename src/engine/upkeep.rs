@@ -72,8 +72,8 @@ impl Node {
         }
     }
 
-    /// Another holder has fallen silent without giving way: its announcements are not to be the last
-    /// ones either.
+    /// Another holder has fallen silent without giving way: its announcements are not to be the
+    /// last ones either.
     pub(super) fn note_rival_gone(&mut self, out: &mut Effects) {
         let doubts = !matches!(self.role.get(), Role::Active { doubt_until: None, .. });
         if doubts || !self.holding.claims.rival || self.heard_rival().is_some() {

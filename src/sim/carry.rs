@@ -27,7 +27,7 @@ impl World {
     /// Gives an input to a machine's daemon, or to its queue while it is paused.
     pub fn give(&mut self, machine: usize, input: Input) {
         let local = self.local(machine);
-        let Some(daemon) = self.machines[machine].daemon.as_mut() else { return };
+        let Some(daemon) = self.machines[machine].daemon_mut() else { return };
         if daemon.paused {
             if daemon.inbox.len() < INBOX_MAX || !matches!(input, Input::Heard { .. }) {
                 daemon.inbox.push_back(input);
@@ -55,7 +55,7 @@ impl World {
         let local = self.local(machine);
         self.note_input(machine, &input);
         let kept = self.story.keep_steps.then(|| input.clone());
-        let Some(daemon) = self.machines[machine].daemon.as_mut() else { return };
+        let Some(daemon) = self.machines[machine].daemon_mut() else { return };
         daemon.node.step(local, input, effects);
         daemon.tick_at = daemon.node.next_deadline();
         self.steps += 1;
@@ -114,7 +114,7 @@ impl World {
                 self.order_device(machine, op, device.index(), order, timeout);
             }
             Effect::Cancel { op } => {
-                let daemon = self.machines[machine].daemon.as_mut().expect("it has just stepped");
+                let daemon = self.machines[machine].daemon_mut().expect("it has just stepped");
                 if daemon.finish(op) {
                     let reading = Err(FenceFault::Cancelled);
                     answers.push_back(Input::Reading { op, reading });
@@ -139,7 +139,7 @@ impl World {
 
     /// Every operation has a number of its own.
     fn note_op(&mut self, machine: usize, op: OpId) {
-        let daemon = self.machines[machine].daemon.as_mut().expect("it has just stepped");
+        let daemon = self.machines[machine].daemon_mut().expect("it has just stepped");
         let is_new = op > daemon.last_op;
         daemon.last_op = op;
         self.expect(is_new, "an operation number was used twice");
@@ -147,7 +147,7 @@ impl World {
 
     fn pend(&mut self, machine: usize, op: OpId) {
         self.note_op(machine, op);
-        let daemon = self.machines[machine].daemon.as_mut().expect("it has just stepped");
+        let daemon = self.machines[machine].daemon_mut().expect("it has just stepped");
         daemon.pending.push(op);
     }
 
@@ -213,7 +213,7 @@ impl World {
 
     fn acquire(&mut self, machine: usize, op: OpId) {
         self.pend(machine, op);
-        let daemon = self.machines[machine].daemon.as_mut().expect("it has just stepped");
+        let daemon = self.machines[machine].daemon_mut().expect("it has just stepped");
         daemon.acquiring = Some(op);
         let taking = self.machines[machine].taking;
         let count = match taking {
@@ -232,7 +232,7 @@ impl World {
     }
 
     fn release(&mut self, machine: usize, op: OpId, answers: &mut VecDeque<Input>) {
-        let daemon = self.machines[machine].daemon.as_mut().expect("it has just stepped");
+        let daemon = self.machines[machine].daemon_mut().expect("it has just stepped");
         if let Some(acquire) = daemon.acquiring.take()
             && daemon.finish(acquire)
         {

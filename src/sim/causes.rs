@@ -66,7 +66,7 @@ impl World {
     /// SIGSTOP, or a machine that stands still.
     pub fn pause(&mut self, machine: usize) {
         self.note_fault(|| format!("the daemon of {} is suspended", name(machine)));
-        if let Some(daemon) = self.machines[machine].daemon.as_mut() {
+        if let Some(daemon) = self.machines[machine].daemon_mut() {
             daemon.paused = true;
         }
         self.note_pause(machine);
@@ -75,7 +75,7 @@ impl World {
     /// SIGCONT: first how late it is, then what came meanwhile, then the time.
     pub fn resume(&mut self, machine: usize) {
         let local = self.local(machine);
-        let Some(daemon) = self.machines[machine].daemon.as_mut() else { return };
+        let Some(daemon) = self.machines[machine].daemon_mut() else { return };
         if !daemon.paused {
             return;
         }

@@ -7,30 +7,15 @@ use core::time::Duration;
 
 use super::World;
 use super::device::{Device, Mode};
+use super::ledger::Word;
 use super::plan::{MACHINES_MAX, Plan, ms};
-use crate::engine::event::{FrozenCause, ProofKind};
+use crate::engine::event::{Change, FrozenCause, ProofKind, Verdict};
 use crate::engine::{Answer, Event, Input, Order, Outcome, RequestId};
-use crate::types::{
-    FenceFault, Heartbeat, Incarnation, Instant, NodeId, PeerState, Power, Seq, Term,
-};
+use crate::types::{FenceFault, Heartbeat, Instant, NodeId, PeerState, Power, Term};
 
 /// How long two may hold after a wrong word of an operator, once nothing keeps them from seeing
 /// each other: what a claim needs to count, to be repeated, and to be given way to.
 const COLLISION_MAX: Duration = Duration::from_secs(15);
-
-/// What a machine was last told by another one.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Word {
-    life: Incarnation,
-    seq: Seq,
-    /// When it was given it, and since when there was no gap of a deadtime, by the world's time.
-    pub(super) at: Instant,
-    pub(super) since: Instant,
-    state: PeerState,
-    held_term: Term,
-    eligible: bool,
-    good_nics: u8,
-}
 
 /// How long a host is heard before its devices' off contradicts it, and what follows from it.
 const CONTRADICTION: Duration = Duration::from_millis(2500);
@@ -38,64 +23,6 @@ const CONTRADICTION: Duration = Duration::from_millis(2500);
 const FENCED_MAX: Duration = Duration::from_secs(3);
 /// What a disk says that refuses a record.
 pub(super) const DISK_REFUSES: &str = "read-only file system";
-
-/// What the checks remember of a world.
-#[derive(Clone, Debug, Default)]
-pub struct Ledger {
-    /// By machine and peer: the newest heartbeat that answers to the daemon that runs now. Later
-    /// daemons have higher incarnations in a world.
-    pub(super) heard: [[Option<Word>; MACHINES_MAX]; MACHINES_MAX],
-    /// By machine: when something last disturbed it, its links or its networks.
-    pub(super) disturbed_at: [Instant; MACHINES_MAX],
-    /// By machine: when its daemon was started.
-    pub(super) started_at: [Instant; MACHINES_MAX],
-    /// By machine: since when its kernel has any address.
-    holds_since: [Instant; MACHINES_MAX],
-    /// By machine: when it last had power again.
-    pub(super) returned_at: [Instant; MACHINES_MAX],
-    /// By machine: when its daemon was suspended, and when it last went on after so long that it
-    /// must doubt what it holds.
-    suspended_at: [Instant; MACHINES_MAX],
-    resumed_at: [Instant; MACHINES_MAX],
-    doubts_since: [Option<Instant>; MACHINES_MAX],
-    /// By machine: since when it owes the networks an announcement of what it holds.
-    pub(super) owes_since: [Option<Instant>; MACHINES_MAX],
-    /// By machine: whether it owes it because of another holder, which it has met.
-    pub(super) rivals: [bool; MACHINES_MAX],
-    /// By machine: when an address was last deleted on it.
-    pub(super) deleted_at: [Instant; MACHINES_MAX],
-    /// By machine: when its disk last refused a record, while it is as it was then.
-    pub(super) refused_at: [Option<Instant>; MACHINES_MAX],
-    /// By machine: whether its disk ever hung while its daemon ran: what it was given last is still
-    /// under way.
-    pub(super) hung: [bool; MACHINES_MAX],
-    /// Whether a device ever had a reason to be distrusted: it failed by reading off, or heartbeats
-    /// came so late that its host was heard long after its end.
-    pub(super) contradicts: bool,
-    /// By machine: how many things it has told to be degraded, and not to be well again.
-    pub(super) degraded: [i32; MACHINES_MAX],
-    /// The machine whose switch port has carrier and lets nothing pass yet.
-    pub(super) learning: Option<usize>,
-    /// By machine: the highest term that its daemon last said, holding nothing, it held itself.
-    told_held: [Option<Term>; MACHINES_MAX],
-    /// By machine: the highest term it ever took.
-    pub(super) held: [Term; MACHINES_MAX],
-    /// By machine: whether its disk ever failed, so that it may forget.
-    forgets: [bool; MACHINES_MAX],
-    /// When a fence device last began to behave in another way.
-    pub devices_changed_at: Instant,
-    /// Since when two hold, though nothing keeps them from seeing each other.
-    collided_at: Option<Instant>,
-    /// The operator's request that was made last, and the answer to it.
-    request: Option<(RequestId, Option<Answer>)>,
-}
-
-impl Ledger {
-    /// The highest term that a machine ever took, and whether it may forget it.
-    pub(super) fn held_by(&self, machine: usize) -> u64 {
-        self.held[machine].0 << 1 | u64::from(self.forgets[machine])
-    }
-}
 
 impl World {
     /// Whether time is told, so that how long something takes says anything.
@@ -165,7 +92,9 @@ impl World {
         self.disturb(machine);
         let now = self.now;
         let ledger = &mut self.ledger;
-        ledger.heard[machine] = [None; MACHINES_MAX];
+        if let Some(heard) = ledger.heard.get_mut(machine) {
+            *heard = [None; MACHINES_MAX];
+        }
         ledger.started_at[machine] = now;
         ledger.doubts_since[machine] = None;
         ledger.owes_since[machine] = None;
@@ -212,7 +141,8 @@ impl World {
         let at = at.as_nanos().saturating_sub(self.machines[machine].clock_lead);
         let (at, deadtime) = (Instant::from_nanos(at), self.plan.timing.deadtime);
         let from = usize::from(heartbeat.from.get()) - 1;
-        let Some(newest) = self.ledger.heard[machine].get_mut(from) else { return };
+        let heard = self.ledger.heard.get_mut(machine);
+        let Some(newest) = heard.and_then(|heard| heard.get_mut(from)) else { return };
         let (life, seq) = (heartbeat.incarnation, heartbeat.seq);
         if newest.is_none_or(|word| (life, seq) > (word.life, word.seq)) {
             let before = newest.filter(|word| word.life == life && at < word.at + deadtime);
@@ -466,12 +396,13 @@ impl World {
             self.check_fenced(machine, *node);
         } else if let Event::PeerLost { node, .. } = event {
             self.check_lost(machine, *node);
-        } else if let Event::Degraded { on, .. } = event {
-            self.ledger.degraded[machine] += if *on { 1 } else { -1 };
+        } else if let Event::Degraded { change, .. } = event {
+            self.ledger.degraded[machine] += if *change == Change::Begun { 1 } else { -1 };
         } else if matches!(event, Event::PeerHeard { .. } | Event::Nic { good: true, .. }) {
             // A cut has healed, or a NIC is back: whoever holds tells it.
             self.owe(machine);
-        } else if matches!(event, Event::TwoActives { yields: false, .. }) {
+        } else if matches!(event, Event::TwoActives { verdict, .. } if *verdict != Verdict::WeYield)
+        {
             // And once another holder has given way.
             self.owe(machine);
             self.ledger.rivals[machine] = self.is(machine, PeerState::Active);

@@ -50,7 +50,7 @@ impl World {
 
     /// A paused daemon's shell does nothing, but what it asked of others goes on.
     fn work(&mut self, machine: usize, uid: u64, op: OpId, work: Work) {
-        let Some(daemon) = self.machines[machine].daemon.as_mut() else { return };
+        let Some(daemon) = self.machines[machine].daemon_mut() else { return };
         if daemon.uid != uid || !daemon.pending.contains(&op) {
             return;
         }

@@ -1,6 +1,7 @@
 //! One machine of a world: power, boot, kernel, disk, NICs, and its daemon.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::engine::settings::{Mark, Record};
 use crate::engine::{Input, Node};
@@ -140,7 +141,8 @@ pub struct Machine {
     /// Its clock's lead over the world's, in nanoseconds.
     pub clock_lead: u64,
     /// Its daemon, if one runs.
-    pub daemon: Option<Daemon>,
+    /// Shared by all copies of the world until it changes: [`Machine::daemon_mut`].
+    pub daemon: Option<Arc<Daemon>>,
     /// Whether its supervisor starts the daemon at boot.
     pub autostart: bool,
     /// The addresses in its kernel.
@@ -195,6 +197,11 @@ impl Default for Machine {
 }
 
 impl Machine {
+    /// Its daemon, to be changed; copied first if another world shares it.
+    pub fn daemon_mut(&mut self) -> Option<&mut Daemon> {
+        self.daemon.as_mut().map(Arc::make_mut)
+    }
+
     /// Whether its kernel answers for any address.
     pub fn holds(&self) -> bool {
         self.powered && !self.kernel.is_empty()

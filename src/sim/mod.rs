@@ -33,6 +33,7 @@ pub mod check;
 pub mod device;
 mod ends;
 mod happen;
+mod ledger;
 pub mod machine;
 pub mod network;
 pub mod plan;
@@ -45,8 +46,8 @@ mod views;
 pub mod walks;
 mod world;
 
-pub use check::Ledger;
 pub use device::{Device, Mode};
+pub use ledger::Ledger;
 pub use machine::{Daemon, Disk, Machine, Taking, Vips};
 pub use network::{Network, Noise};
 pub use plan::{Plan, Timing, ms};

@@ -203,7 +203,7 @@ impl Trial {
         world.pause(one);
         world.run(world.plan.timing.deadtime * random.below(400) as u32 / 100);
         if random.percent(50)
-            && let Some(daemon) = world.machines[one].daemon.as_mut()
+            && let Some(daemon) = world.machines[one].daemon_mut()
         {
             daemon.inbox.retain(|input| !matches!(input, Input::Heard { .. }));
         }

@@ -3,8 +3,8 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::check::Ledger;
 use super::device::Device;
+use super::ledger::Ledger;
 use super::machine::{Daemon, Machine};
 use super::network::Network;
 use super::plan::{MACHINES_MAX, Plan, ms};
@@ -81,7 +81,7 @@ impl World {
             link_delay: Duration::from_micros(200),
             random: Random::new(1),
             story: Story::default(),
-            ledger: Ledger::default(),
+            ledger: Ledger::new(machines),
             excused: false,
             steps: 0,
             serial: 0,
@@ -135,7 +135,7 @@ impl World {
             leftovers: !entry.kernel.is_empty(),
         };
         entry.exited = false;
-        entry.daemon = Some(Daemon::new(self.serial, node));
+        entry.daemon = Some(Arc::new(Daemon::new(self.serial, node)));
         let carrier = entry.carrier;
         self.note_start(machine);
         self.give(machine, Input::Start(remembered));
@@ -211,7 +211,7 @@ impl World {
     pub fn tick(&mut self, machine: usize) {
         self.give(machine, Input::Tick);
         let local = self.local(machine);
-        let Some(daemon) = self.machines[machine].daemon.as_mut() else { return };
+        let Some(daemon) = self.machines[machine].daemon_mut() else { return };
         let Some(next) = daemon.tick_at else { return };
         let at_once = local <= daemon.ticked_at + Duration::from_micros(1);
         daemon.ticked_at = local;

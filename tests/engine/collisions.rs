@@ -34,7 +34,7 @@ fn the_lower_term_gives_way_within_a_keepalive() {
     world.run(KEEPALIVE);
     assert!(world.story.announced > announced);
     world.expect_told(0, "collision: b claims to be active too term=2: this node gives way");
-    world.expect_told(1, "collision: a claims to be active too term=1: it must give way");
+    world.expect_told(1, "collision: a held the resources too term=1: it is giving them up");
     world.excused = false;
     world.run(ms(3000));
     assert!(world.is(0, PeerState::Standby) && world.is(1, PeerState::Active));

@@ -61,6 +61,7 @@ fn a_user_without_privilege_freezes_on_a_host_that_is_on() {
             world.node(1).snapshot().peers[0].frozen_cause,
             Some(FrozenCause::Refuses(fault))
         );
+        world.expect_untold(1, "gives no reading");
     }
 }
 
@@ -72,6 +73,7 @@ fn already_off_is_success() {
     world.power_off(0);
     assert!(world.run_until(ms(100), is_active(1)).is_some(), "{}", world.story());
     world.expect_told(1, "its power reads off");
+    world.expect_untold(1, "gives no reading");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Fencing: levels, devices, verdicts, and who fences whom first.
 
+use std::time::Duration;
+
 use tandem::types::{FenceFault, PeerState};
 
 use crate::rows::detection;
@@ -24,7 +26,7 @@ fn the_second_level_follows_when_the_first_fails() {
         world.crash(0);
         world.machines[0].kernel.clear();
         let took = world.run_until(ms(2000), is_active(1));
-        let bound = detection() + LEVEL_TIMEOUT + ms(250 + 10);
+        let bound = detection() + LEVEL_TIMEOUT + ms(10);
         assert!(took.is_some_and(|t| t <= bound), "{took:?}:\n{}", world.story());
         world.expect_told(1, "fence: level 1 of a failed at device0");
         world.expect_told(1, "fence: cutting the power of a, level 2");
@@ -90,6 +92,64 @@ fn a_device_slower_than_its_level_freezes_and_is_found_done_later() {
     assert!(!world.machines[0].powered, "carried out late");
     world.devices[0].delay = ms(2);
     assert!(world.run_until(ms(6000), is_active(1)).is_some(), "{}", world.story());
+    assert_eq!(world.cuts_of(0), 1, "it is not told again");
+}
+
+/// Frozen within the timeout of the level, whatever the device does: no order may be answered later
+/// than that, and the engine's own patience with the shell is not added to it.
+#[test]
+fn a_level_is_over_when_its_timeout_is() {
+    for (mode, delay) in
+        [(Mode::Hangs, 2), (Mode::StaysOn, 2), (Mode::Works, 150), (Mode::Works, 201)]
+    {
+        let mut world = World::pair();
+        world.devices[0].mode = mode;
+        world.devices[0].delay = ms(delay);
+        world.crash(0);
+        world.machines[0].kernel.clear();
+        let began = world.run_until(ms(100), |w| w.is(1, PeerState::Fencing));
+        assert!(began.is_some());
+        let took = world.run_until(ms(300), |w| w.is(1, PeerState::Frozen));
+        let at_the_end = LEVEL_TIMEOUT..=LEVEL_TIMEOUT + Duration::from_micros(1);
+        assert!(took.is_some_and(|t| at_the_end.contains(&t)), "{took:?}:\n{}", world.story());
+        world.expect_untold(1, "it that host's?");
+    }
+}
+
+/// Both outlets were told in an earlier round and are only looked at. Somebody switches the first
+/// on again behind its reading, before the second reads off: there was no moment without power.
+#[test]
+fn an_outlet_that_is_on_again_before_the_other_reads_off_is_no_proof() {
+    let mut world = with_levels(vec![2]);
+    for device in 0..2 {
+        world.devices[device].mode = Mode::Unclear;
+    }
+    world.power_off(0);
+    assert!(world.run_until(ms(400), |w| w.is(1, PeerState::Frozen)).is_some());
+    for device in 0..2 {
+        world.devices[device].mode = Mode::Works;
+    }
+    world.devices[1].delay = ms(20);
+    let orders = world.devices[0].orders;
+    assert!(world.run_until(ms(600), |w| w.devices[0].orders > orders).is_some());
+    world.run(ms(5));
+    world.devices[0].outlet_on = true;
+    world.run(ms(60));
+    world.expect_untold(1, "proof: ");
+}
+
+/// Both outlets read off, and then there is no time left to see that they still do.
+#[test]
+fn a_level_that_cannot_be_confirmed_in_time_is_no_contradiction() {
+    let mut world = with_levels(vec![2]);
+    for device in 0..2 {
+        world.devices[device].delay = ms(90);
+    }
+    world.power_off(0);
+    world.run(ms(400));
+    assert!(world.is(1, PeerState::Frozen), "{}", world.story());
+    world.expect_told(1, "gave no verdict in time");
+    world.expect_untold(1, "it that host's?");
 }
 
 /// Nobody holds anything, nobody hears anybody: the delay settles who shoots first.

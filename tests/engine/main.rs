@@ -23,6 +23,7 @@ mod recognition;
 mod rows;
 mod rows_rest;
 mod strays;
+mod told;
 mod transitions;
 mod words;
 mod written;

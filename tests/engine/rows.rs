@@ -323,6 +323,65 @@ fn a_link_that_passes_one_way_is_told_and_moves_nothing() {
     world.expect_untold(1, "role ");
 }
 
+/// Row 14: the peer needs its time to hear us before it can say so.
+#[test]
+fn a_link_that_is_mended_is_not_told_as_one_way() {
+    for phase in 0..10 {
+        let mut world = World::pair();
+        world.set_cut(1, 0, 1, true);
+        world.set_cut(1, 1, 0, true);
+        world.run(ms(300 + phase));
+        world.forget();
+        world.set_cut(1, 0, 1, false);
+        world.set_cut(1, 1, 0, false);
+        world.run(ms(300));
+        for machine in 0..2 {
+            world.expect_told(machine, "no longer degraded: link link1");
+            world.expect_untold(machine, "one-way");
+        }
+    }
+}
+
+/// Row 14: mended in one direction only.
+#[test]
+fn a_link_that_is_mended_by_half_is_told_as_one_way_after_a_deadtime() {
+    let mut world = World::pair();
+    world.set_cut(1, 0, 1, true);
+    world.set_cut(1, 1, 0, true);
+    world.run(ms(300));
+    world.forget();
+    world.set_cut(1, 1, 0, false);
+    world.run(DEADTIME);
+    world.expect_untold(0, "one-way");
+    world.run(KEEPALIVE);
+    world.expect_told(0, "link link1 to b: one-way");
+}
+
+/// Row 27: one link is heard before the other.
+#[test]
+fn links_that_come_back_one_after_the_other_are_not_told_as_degraded() {
+    for phase in 0..10 {
+        let mut world = World::settled(Plan::patient(ms(60_000)));
+        world.cut_all(0, 1, true);
+        world.run(ms(300 + phase));
+        world.forget();
+        world.cut_all(0, 1, false);
+        world.run(ms(300));
+        for machine in 0..2 {
+            world.expect_untold(machine, "degraded: link");
+        }
+        // One that stays away is told all the same.
+        world.cut_all(0, 1, true);
+        world.run(ms(300));
+        world.set_cut(0, 0, 1, false);
+        world.set_cut(0, 1, 0, false);
+        world.run(DEADTIME + KEEPALIVE * 3);
+        for machine in 0..2 {
+            world.expect_told(machine, "degraded: link link1");
+        }
+    }
+}
+
 /// Row 14, all links: the standby is not heard.
 #[test]
 fn an_active_that_hears_nobody_but_is_heard_stays_and_is_not_fenced() {

@@ -107,7 +107,7 @@ fn an_active_that_was_suspended_questions_itself_and_then_announces() {
     let announced = world.story.announced;
     world.cut_all(0, 1, true);
     // What was under way or queued of the peer is heard; nothing of it is an answer to this life.
-    world.machines[0].daemon.as_mut().unwrap().inbox.clear();
+    world.machines[0].daemon_mut().unwrap().inbox.clear();
     world.resume(0);
     assert_eq!(world.story.announced, announced, "nothing is touched at once");
     world.machines[0].kernel.remove(0);
@@ -166,7 +166,7 @@ fn time_that_goes_back_is_held() {
     let back = world.now;
     world.run(ms(500));
     let mut effects = tandem::engine::Effects::new();
-    let node = &mut world.machines[1].daemon.as_mut().unwrap().node;
+    let node = &mut world.machines[1].daemon_mut().unwrap().node;
     node.step(back, Input::Tick, &mut effects);
     assert!(effects.is_empty(), "{effects:?}");
     assert!(node.next_deadline().unwrap() > world.now);
@@ -279,13 +279,18 @@ fn a_device_that_reads_off_while_its_host_speaks_is_no_proof() {
     let mut world = World::pair();
     world.devices[0].mode = Mode::ReadsOff;
     world.run(ms(4000));
-    world.expect_told(1, "degraded: fence device device0");
+    world.expect_told(1, "degraded: fence device device0 read off while its host was heard");
+    world.expect_untold(1, "gives no reading");
     world.forget();
     world.cut_all(0, 1, true);
     world.set_parted(0, 1, true);
     world.run(ms(3000));
     assert_eq!(world.holders(), [0], "{}", world.story());
     assert!(world.is(1, PeerState::Frozen));
+    world.cut_all(0, 1, false);
+    world.devices[0].mode = Mode::Works;
+    world.run(ms(3000));
+    world.expect_told(1, "no longer degraded: fence device device0 read off");
 }
 
 /// Row 30: on failover, with nobody else to take over.
@@ -439,7 +444,7 @@ fn only_a_tick_finds_the_vips_silent() {
     world.run(ms(5000));
     assert!(world.is(0, PeerState::Isolated), "{}", world.story());
     let late = world.local(0) + DEADTIME * 2;
-    let node = &mut world.machines[0].daemon.as_mut().unwrap().node;
+    let node = &mut world.machines[0].daemon_mut().unwrap().node;
     let mut effects = Effects::new();
     let mut state_after = |input: Input| {
         node.step(late, input, &mut effects);

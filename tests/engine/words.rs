@@ -8,8 +8,8 @@ use tandem::types::{Heartbeat, LinkId, NicId, PeerState, Term};
 
 use tandem::sim::{Disk, Happening, Mode, Noise, Plan, Taking, World, ms};
 
-use crate::KEEPALIVE;
 use crate::rows::detection;
+use crate::{DEADTIME, KEEPALIVE};
 
 fn is_active(machine: usize) -> impl Fn(&World) -> bool {
     move |world| world.is(machine, PeerState::Active)
@@ -64,6 +64,29 @@ fn a_goodbye_that_nobody_hears_ends_after_two_deadtimes() {
     world.stop(1);
     let took = world.run_until(ms(200), |w| w.machines[1].exited);
     assert!(took.is_some_and(|t| t <= ms(121)), "{took:?}");
+}
+
+// In: a standby that is told to end in the very moment of a heartbeat; that one is heard and
+// answered, and nothing that it says afterwards arrives.
+// Out: it does not take that answer for one to its goodbye, and waits for as long as it may.
+#[test]
+fn an_echo_of_what_was_said_just_before_acknowledges_no_goodbye() {
+    let mut world = World::pair();
+    let due = world.tick_due(1).unwrap();
+    world.run(due.since(world.now));
+    world.tick(1);
+    world.stop(1);
+    world.queue.retain(|happening| match happening {
+        Happening::Deliver { heartbeat, .. } => heartbeat.state != PeerState::Stopped,
+        _ => true,
+    });
+    for link in 0..2 {
+        world.set_cut(link, 1, 0, true);
+    }
+    world.run(KEEPALIVE * 3);
+    assert!(!world.machines[1].exited, "{}", world.story());
+    world.run(DEADTIME * 2);
+    assert!(world.machines[1].exited, "{}", world.story());
 }
 
 /// A holder that cannot give its resources up neither says so nor ends.
@@ -337,6 +360,65 @@ fn recorded_heartbeats_of_an_earlier_life_prove_nothing() {
         assert!(round < 39 || world.is(1, PeerState::Active), "{}", world.story());
     }
     assert!(world.node(1).refused(Refusal::Unproven) > 100);
+    // It has gone on for 80 ms, 20 ms longer than a deadtime.
+    assert_eq!(world.told_times(1, "refused: heartbeat as from a"), 1);
+}
+
+/// Recordings that go on are told once a second.
+#[test]
+fn a_recording_that_goes_on_is_told_once_a_second() {
+    let mut world = World::pair();
+    world.story.keep_sent = true;
+    world.run(ms(30));
+    let from_a = |h: &&Heartbeat| h.from == Plan::node_id(0);
+    let old = world.story.sent.iter().rev().find(from_a).copied().unwrap();
+    world.story.keep_sent = false;
+    world.crash(0);
+    world.start_daemon(0);
+    world.run(ms(100));
+    world.forget();
+    let before = world.node(1).refused(Refusal::Unproven);
+    for round in 0..3000 / 20 {
+        hear(&mut world, 1, old);
+        assert!(round > 2 || !world.told(1, "refused"), "{round}: {}", world.story());
+        world.run(ms(20));
+    }
+    assert_eq!(world.told_times(1, "does not hear us, or was recorded"), 3, "{}", world.story());
+    assert_eq!(world.node(1).refused(Refusal::Unproven), before + 3000 / 20);
+    world.expect_untold(1, "role ");
+}
+
+/// How every daemon begins is no attack, however often.
+#[test]
+fn a_peer_that_restarts_again_and_again_is_not_told_as_refused() {
+    let mut world = World::pair();
+    world.link_delay = ms(3);
+    world.forget();
+    for lives in 0..40 {
+        world.crash(1);
+        world.run(ms(lives % 7 * 10));
+        world.start_daemon(1);
+        world.run(ms(8 + lives % 5 * 10));
+    }
+    world.run(ms(100));
+    for machine in 0..2 {
+        world.expect_untold(machine, "refused");
+    }
+}
+
+/// One that is restarted and does not hear us introduces itself in vain.
+#[test]
+fn a_restarted_peer_that_does_not_hear_us_is_told() {
+    let mut world = World::pair();
+    world.crash(1);
+    for link in 0..2 {
+        world.set_cut(link, 0, 1, true);
+    }
+    world.start_daemon(1);
+    world.forget();
+    world.run(ms(500));
+    world.expect_told(0, "refused: heartbeat as from b");
+    world.expect_told(0, "it does not hear us");
 }
 
 /// In: all that `a` ever said is recorded, its first words to a daemon of `b` before the last one

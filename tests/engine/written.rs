@@ -29,7 +29,7 @@ fn a_node_from_its_text_goes_on_as_the_node() {
         let as_it_is = seeds::run(seed, true);
         let mut trial = Trial::new(seed, true);
         while trial.go_on() {
-            let daemons = trial.world.machines.iter_mut().filter_map(|m| m.daemon.as_mut());
+            let daemons = trial.world.machines.iter_mut().filter_map(|m| m.daemon_mut());
             for daemon in daemons {
                 daemon.node = rewritten(&daemon.node);
             }

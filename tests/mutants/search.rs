@@ -1,4 +1,5 @@
-//! What a mutant is run by: random worlds, and random walks, until one fails. Copied beside each mutated engine.
+//! What a mutant is run by: random worlds, and random walks, until one fails. Copied beside each
+//! mutated engine.
 //!
 //! Prints one line. `caught` is followed by what noticed the mistake (a check of the world, or an
 //! assertion of the engine itself), the seed, and what it said; `survived` by the seeds it took.

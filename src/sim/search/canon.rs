@@ -210,7 +210,7 @@ impl Canon {
     }
 
     fn moment(&mut self, nanos: u64) -> u64 {
-        let from_now = nanos as i64 - self.now.as_nanos() as i64;
+        let from_now = (nanos as i64 - self.now.as_nanos() as i64).min(NEVER_NANOS);
         let kept = match self.rule {
             Rule::Due => (from_now.max(0) as u64).div_ceil(BEAT.as_nanos() as u64) as i64,
             Rule::Past(age) | Rule::Networks(age) => from_now.max(-self.age_nanos(age)),
@@ -224,7 +224,7 @@ impl Canon {
             | Rule::OwnGoodbye
             | Rule::PeersGoodbye => from_now,
         };
-        kept.min(NEVER_NANOS) as u64
+        kept as u64
     }
 
     fn age_nanos(&self, age: Age) -> i64 {

@@ -192,7 +192,8 @@ fn add_heartbeat(canon: &mut Canon, world: &World, to: usize, heartbeat: &Heartb
     }));
     let newer = world.queue.iter().filter(|happening| match happening {
         Happening::Deliver { to: t, heartbeat: h } => {
-            *t == to && h.incarnation == heartbeat.incarnation && h.seq > heartbeat.seq
+            let is_later = (h.incarnation, h.seq) > (heartbeat.incarnation, heartbeat.seq);
+            *t == to && h.from == heartbeat.from && is_later
         }
         Happening::Claim { .. }
         | Happening::Shell { .. }

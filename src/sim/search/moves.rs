@@ -10,7 +10,7 @@ use crate::engine::telling::said;
 use crate::sim::plan::MACHINES_MAX;
 use crate::sim::queue::{Happening, Work};
 use crate::sim::{Mode, Plan, World};
-use crate::types::{Instant, OpId, PeerState, Seq};
+use crate::types::{Incarnation, Instant, LinkId, NodeId, OpId, PeerState, Seq};
 
 /// Clocks go in beats: a loop that wakes up does so at the next one, and finds everything that was
 /// due since the last one due now. So there are few different ages of anything.
@@ -82,7 +82,8 @@ pub struct State {
     /// How many heartbeats may be under way on one link from one to another; of more, the oldest
     /// are lost.
     pub in_flight: usize,
-    /// Whether disks, and fence devices that are only asked how they are, answer at once.
+    /// Whether fence devices answer at once, as disks do. What they were told to cut is cut later
+    /// all the same.
     pub prompt: bool,
     /// The fingerprint of each machine that no move has touched since it was made.
     pub(super) known: [Option<u128>; MACHINES_MAX],
@@ -230,6 +231,8 @@ impl State {
             Move::Return(m) => {
                 self.budget.returns -= 1;
                 world.power_on(usize::from(m));
+                // A boot's clock begins anew.
+                world.machines[usize::from(m)].clock_lead = 0;
             }
             Move::Devices(m, work) => {
                 self.budget.devices -= u8::from(!work);
@@ -271,10 +274,11 @@ impl State {
     }
 
     fn answer_promptly(&mut self) {
-        let world = &mut self.world;
+        let (world, prompt) = (&mut self.world, self.prompt);
         while let Some(place) = (0..world.queue.len()).find(|place| match world.queue.at(*place) {
             Happening::Shell { machine, work, .. } => match work {
                 Work::Stored(_) | Work::StoreRefused => true,
+                Work::Commanded(_) | Work::Read(_) if prompt => true,
                 Work::Read(_) => {
                     !world.is(*machine, PeerState::Fencing)
                         && !world.is(*machine, PeerState::Frozen)
@@ -317,43 +321,49 @@ impl State {
             }
             Happening::Cut { device } => returns || machines[devices[*device].host].powered,
         });
-        let mut lost: Vec<(usize, Seq)> = Vec::new();
-        let heartbeats = |queue: &crate::sim::Queue| {
-            let list = queue.iter().filter_map(|happening| match happening {
-                Happening::Deliver { to, heartbeat } => {
-                    Some((*to, heartbeat.from, heartbeat.link, heartbeat.seq))
-                }
-                Happening::Claim { .. }
-                | Happening::Shell { .. }
-                | Happening::Cut { .. }
-                | Happening::Boot { .. } => None,
+        let all: Vec<Under> = world.queue.iter().filter_map(Under::of).collect();
+        let is_lost = |one: &Under| {
+            let newer = all.iter().filter(|other| {
+                (other.to, other.from, other.link) == (one.to, one.from, one.link)
+                    && (other.incarnation, other.seq) > (one.incarnation, one.seq)
             });
-            list.collect::<Vec<_>>()
+            newer.count() >= self.in_flight
         };
-        let all = heartbeats(&world.queue);
-        for (to, from, link, seq) in &all {
-            let same = |other: &&(usize, _, _, Seq)| {
-                (other.0, other.1, other.2) == (*to, *from, *link) && other.3 > *seq
-            };
-            if all.iter().filter(same).count() >= self.in_flight {
-                lost.push((*to, *seq));
-            }
-        }
-        if !lost.is_empty() {
-            world.queue.retain(|happening| match happening {
-                Happening::Deliver { to, heartbeat } => !lost.contains(&(*to, heartbeat.seq)),
-                Happening::Claim { .. }
-                | Happening::Shell { .. }
-                | Happening::Cut { .. }
-                | Happening::Boot { .. } => true,
-            });
+        if all.iter().any(is_lost) {
+            world.queue.retain(|happening| !Under::of(happening).is_some_and(|one| is_lost(&one)));
         }
         // A second cut strikes a machine that has come back.
         world.queue.drop_doubles(if returns { 2 } else { 1 });
-        if self.prompt {
-            self.answer_promptly();
-        }
+        self.answer_promptly();
         self.world.now = Instant::ZERO;
+    }
+}
+
+/// A heartbeat under way. A later daemon of a machine has a higher incarnation.
+#[derive(Clone, Copy, Debug)]
+struct Under {
+    to: usize,
+    from: NodeId,
+    link: LinkId,
+    incarnation: Incarnation,
+    seq: Seq,
+}
+
+impl Under {
+    fn of(happening: &Happening) -> Option<Self> {
+        match happening {
+            Happening::Deliver { to, heartbeat } => Some(Self {
+                to: *to,
+                from: heartbeat.from,
+                link: heartbeat.link,
+                incarnation: heartbeat.incarnation,
+                seq: heartbeat.seq,
+            }),
+            Happening::Claim { .. }
+            | Happening::Shell { .. }
+            | Happening::Cut { .. }
+            | Happening::Boot { .. } => None,
+        }
     }
 }
 

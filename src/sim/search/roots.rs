@@ -55,29 +55,73 @@ fn root(name: &'static str, shows: &'static str, plan: Plan, budget: Budget) -> 
     let mut world = World::new(plan);
     world.story.kept = false;
     world.now = Instant::ZERO;
+    world.ledger.heard.clear();
     Root { name, shows, state: State::new(world, budget) }
 }
 
 /// All worlds that are searched.
 pub fn roots() -> Vec<Root> {
     let none = Budget::default();
-    let looks = |nodes, levels: &[u8]| Plan { blind: false, ..small_plan(nodes, levels) };
+    let looking = |levels: &[u8]| Plan { blind: false, ..small_plan(2, levels) };
+    let slow = |mut root: Root| {
+        root.state.prompt = false;
+        root
+    };
     vec![
-        root("w-stall", "", small_plan(2, &[]), Budget { stalls: 1, ..none }),
-        root("w-carrier", "", small_plan(2, &[]), Budget { carriers: 1, ..none }),
         root(
-            "w-loss-kill",
-            "",
+            "promises",
+            "two nodes without fence devices; a daemon is killed, and one told to end",
+            small_plan(2, &[]),
+            Budget { kills: 1, stops: 1, ..none },
+        ),
+        root(
+            "boots",
+            "two nodes without fence devices; a machine loses its power and returns, a daemon dies",
             small_plan(2, &[]),
             Budget { losses: 1, returns: 1, kills: 1, ..none },
         ),
-        root("w-confirm", "", small_plan(2, &[]), Budget { losses: 1, confirms: 1, ..none }),
-        root("w3", "", small_plan(3, &[]), none),
-        root("w-looks", "", looks(2, &[]), none),
-        root("f", "", small_plan(2, &[1]), none),
-        root("f-ret", "", small_plan(2, &[1]), Budget { returns: 1, ..none }),
-        root("f-kill", "", small_plan(2, &[1]), Budget { kills: 1, ..none }),
-        root("f-dev", "", small_plan(2, &[1]), Budget { devices: 1, ..none }),
-        root("f-looks", "", looks(2, &[1]), none),
+        root(
+            "stalls",
+            "two nodes without fence devices; a daemon stands still, and one is killed",
+            small_plan(2, &[]),
+            Budget { stalls: 1, kills: 1, ..none },
+        ),
+        root(
+            "carriers",
+            "two nodes without fence devices; a service NIC loses its carrier, a daemon is killed",
+            small_plan(2, &[]),
+            Budget { carriers: 1, kills: 1, ..none },
+        ),
+        root(
+            "looks",
+            "two nodes that look before they fence; a daemon is killed",
+            looking(&[1]),
+            Budget { kills: 1, ..none },
+        ),
+        slow(root(
+            "fences",
+            "two nodes with slow fence devices, each of which may strike late",
+            small_plan(2, &[1]),
+            none,
+        )),
+        root(
+            "frozen",
+            "a fence device dies, a machine loses its power, an operator says so",
+            small_plan(2, &[1]),
+            Budget { devices: 1, losses: 1, confirms: 1, ..none },
+        ),
+        root(
+            "goodbyes",
+            "two nodes with fence devices; a daemon is told to end, a machine returns",
+            small_plan(2, &[1]),
+            Budget { stops: 1, returns: 1, ..none },
+        ),
+        root(
+            "pair",
+            "two nodes with fence devices; a daemon is killed, and a fenced machine returns",
+            small_plan(2, &[1]),
+            Budget { kills: 1, returns: 1, ..none },
+        ),
+        root("three", "three nodes without fence devices", small_plan(3, &[]), none),
     ]
 }

@@ -44,10 +44,9 @@ fn after_an_operators_lie_the_lower_term_releases_at_once() {
 
     let healed = pair.lab.heal_heartbeats();
     let released = pair.lab.wait_for_log(Node::A, "releasing -> standby", healed, LIMIT);
-    for (node, verdict) in [(Node::A, "this node gives way"), (Node::B, "it must give way")] {
-        let line = pair.wait_log(node, "claims to be active too", healed);
-        assert!(line.text.contains(verdict), "{node}: {}", line.text);
-    }
+    pair.wait_log(Node::A, "claims to be active too term=2: this node gives way", healed);
+    // That it must give way, or that it does already: whichever of both was heard first.
+    pair.wait_log(Node::B, "too term=1: it ", healed);
     let took = released.at.since(healed);
     tell("row 16, two actives meet", &[("until the lower term has released", took)]);
     assert!(took < pair.lab.config().deadtime, "{took:?}");

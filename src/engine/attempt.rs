@@ -1,0 +1,255 @@
+//! One device of a fence level: told to cut the power, and read until it says off.
+//!
+//! ```text
+//!   off command ──► reading ──► off
+//!        ▲ │ fault        │ on: read again until the level's timeout is over
+//!        │ ▼              ▼
+//!     look failed       failed
+//! ```
+//!
+//! From the second round on each device is looked at first: one that took the command already and
+//! does not read on is not told again, so that a host whose device cannot tell off is not cut down
+//! again and again while it boots, by which the pair would end its frozen state.
+//!
+//! A command's success is never taken for off: only a reading after the command is. An "already
+//! off" that a BMC treats as an error is no failure, since it is read all the same; an agent whose
+//! command failed is not read: what broke it may break its reading into an off.
+
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::effect::{Effect, Effects};
+use super::event::{Event, FrozenCause};
+use super::fence::Ground;
+use super::input::Order;
+use crate::types::{DeviceId, FenceFault, Instant, OpId, Power};
+
+/// The first pause between two readings of one device; each is twice the one before.
+const READ_PAUSE_MIN: Duration = Duration::from_millis(20);
+/// The longest pause between two readings of one device.
+const READ_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// One device of a level.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Try {
+    pub(super) device: DeviceId,
+    pub(super) step: Step,
+    /// How the command ended, if it has.
+    pub(super) command: Option<Result<(), FenceFault>>,
+    /// What the device last said after the command.
+    reading: Option<Result<Power, FenceFault>>,
+    pause: Duration,
+    /// Whether its answers are told: those of the first round are.
+    loud: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Step {
+    Looking {
+        op: OpId,
+    },
+    /// It was looked at, and is to be told at the next tick.
+    Looked,
+    Commanding {
+        op: OpId,
+    },
+    Reading {
+        op: OpId,
+    },
+    Pausing {
+        until: Instant,
+    },
+    Off,
+    Failed,
+}
+
+impl Try {
+    pub(super) fn begin(
+        ground: &mut Ground<'_>,
+        device: DeviceId,
+        timeout: Duration,
+        first: bool,
+        before: Option<Result<(), FenceFault>>,
+    ) -> Self {
+        let step = if first {
+            Step::Commanding { op: ground.order(device, Order::Off, timeout) }
+        } else {
+            Step::Looking { op: ground.order(device, Order::Read, timeout) }
+        };
+        Self {
+            device,
+            step,
+            command: before.filter(|_| !first),
+            reading: None,
+            pause: READ_PAUSE_MIN,
+            loud: first,
+        }
+    }
+
+    /// Takes in what the device says before it is told anything in this round.
+    pub(super) fn note_look(&mut self, ground: &Ground<'_>, reading: Result<Power, FenceFault>) {
+        self.reading = Some(reading);
+        let acknowledged = self.command == Some(Ok(()));
+        self.step = match reading {
+            // No off of it would prove anything.
+            _ if (ground.distrusted)(self.device) => {
+                self.reading = Some(Ok(Power::Off));
+                Step::Failed
+            }
+            // Told, and off now: what became of the command itself does not matter.
+            Ok(Power::Off) if self.command.is_some() => Step::Off,
+            Ok(Power::Unknown) | Err(_) if acknowledged => Step::Failed,
+            Err(
+                FenceFault::Unreachable
+                | FenceFault::Credentials
+                | FenceFault::AgentFailed
+                | FenceFault::Cancelled,
+            ) => {
+                self.command = None;
+                Step::Failed
+            }
+            Ok(_)
+            | Err(
+                FenceFault::Privilege
+                | FenceFault::Refused
+                | FenceFault::Garbled
+                | FenceFault::Timeout,
+            ) => {
+                self.command = None;
+                self.reading = None;
+                Step::Looked
+            }
+        };
+    }
+
+    pub(super) fn note_command(
+        &mut self,
+        ground: &mut Ground<'_>,
+        reading: Result<Power, FenceFault>,
+        left: Duration,
+    ) {
+        self.command = Some(reading.map(|_acknowledged| ()));
+        self.step = match reading {
+            // An agent that could not even be told has no word to give: it is told again in the
+            // next round.
+            Err(
+                FenceFault::Unreachable
+                | FenceFault::Credentials
+                | FenceFault::AgentFailed
+                | FenceFault::Cancelled,
+            ) => Step::Failed,
+            Ok(_)
+            | Err(
+                FenceFault::Privilege
+                | FenceFault::Refused
+                | FenceFault::Garbled
+                | FenceFault::Timeout,
+            ) => self.read(ground, left),
+        };
+        // Where no reading follows, this is the device's last word.
+        if matches!(self.step, Step::Failed) {
+            self.report(ground, reading);
+        }
+    }
+
+    pub(super) fn note_reading(
+        &mut self,
+        ground: &mut Ground<'_>,
+        reading: Result<Power, FenceFault>,
+        left: Duration,
+    ) {
+        let trusted = !(ground.distrusted)(self.device);
+        let news = self.reading != Some(reading);
+        self.reading = Some(reading);
+        self.step = match (reading, self.command) {
+            (Ok(Power::Off), _) if trusted => Step::Off,
+            // What was refused will not come true by waiting.
+            (_, Some(Err(_))) => Step::Failed,
+            (Ok(_) | Err(_), _) => {
+                // Read or not, it is over when the time of the level is.
+                let until = ground.now + self.pause.min(left);
+                self.pause = self.pause.saturating_mul(2).min(READ_PAUSE_MAX);
+                Step::Pausing { until }
+            }
+        };
+        if news {
+            self.report(ground, reading);
+        }
+    }
+
+    pub(super) fn advance(&mut self, ground: &mut Ground<'_>, left: Duration, over: bool) {
+        match self.step {
+            Step::Off | Step::Failed => {}
+            // Whatever makes this node unfit to shoot has been taken in by then.
+            Step::Looked if ground.may_judge && !over => {
+                let order = ground.order_in_time(self.device, Order::Off, left);
+                self.step = order.map_or(Step::Failed, |op| Step::Commanding { op });
+            }
+            Step::Looking { .. }
+            | Step::Looked
+            | Step::Commanding { .. }
+            | Step::Reading { .. }
+            | Step::Pausing { .. }
+                if over =>
+            {
+                self.cancel(ground.out);
+                self.step = Step::Failed;
+            }
+            Step::Pausing { until } if ground.now >= until => self.step = self.read(ground, left),
+            Step::Looking { .. }
+            | Step::Looked
+            | Step::Commanding { .. }
+            | Step::Reading { .. }
+            | Step::Pausing { .. } => {}
+        }
+    }
+
+    pub(super) fn read(&self, ground: &mut Ground<'_>, left: Duration) -> Step {
+        let order = ground.order_in_time(self.device, Order::Read, left);
+        order.map_or(Step::Failed, |op| Step::Reading { op })
+    }
+
+    pub(super) fn cancel(&self, out: &mut Effects) {
+        match self.step {
+            Step::Looking { op } | Step::Commanding { op } | Step::Reading { op } => {
+                out.push(Effect::Cancel { op })
+            }
+            Step::Looked | Step::Pausing { .. } | Step::Off | Step::Failed => {}
+        }
+    }
+
+    /// Why this device did not report off.
+    pub(super) fn cause(&self, ground: &Ground<'_>) -> FrozenCause {
+        match (self.command, self.reading) {
+            (Some(Err(fault)), _) | (_, Some(Err(fault))) => fault_cause(fault),
+            (_, None) | (None, Some(Ok(Power::On))) => FrozenCause::Failed(FenceFault::Timeout),
+            (Some(Ok(())), Some(Ok(Power::On))) => FrozenCause::StaysOn,
+            (_, Some(Ok(Power::Off))) if (ground.distrusted)(self.device) => {
+                FrozenCause::Contradicted
+            }
+            // Off once; it did not say so again in time.
+            (_, Some(Ok(Power::Off))) => FrozenCause::Failed(FenceFault::Timeout),
+            (_, Some(Ok(Power::Unknown))) => FrozenCause::Unclear,
+        }
+    }
+
+    pub(super) fn report(&self, ground: &mut Ground<'_>, reading: Result<Power, FenceFault>) {
+        if self.loud {
+            ground.out.push(Effect::Report(Event::FenceDevice { device: self.device, reading }));
+        }
+    }
+}
+
+fn fault_cause(fault: FenceFault) -> FrozenCause {
+    match fault {
+        FenceFault::Unreachable => FrozenCause::Unreachable,
+        FenceFault::Credentials | FenceFault::Privilege | FenceFault::Refused => {
+            FrozenCause::Refuses(fault)
+        }
+        FenceFault::Garbled
+        | FenceFault::Timeout
+        | FenceFault::AgentFailed
+        | FenceFault::Cancelled => FrozenCause::Failed(fault),
+    }
+}
