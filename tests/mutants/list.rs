@@ -10,6 +10,8 @@ pub struct Mutant {
     pub name: String,
     /// What mistake it is, in one sentence.
     pub mistake: String,
+    /// Which other rule keeps it from having any consequence, if one does.
+    pub covered_by: Option<String>,
     changes: Vec<Change>,
 }
 
@@ -25,7 +27,7 @@ impl Mutant {
     /// No mistake at all.
     #[allow(dead_code, reason = "only those who run mutants run the engine as it is")]
     pub fn none() -> Self {
-        Self { name: String::new(), mistake: String::new(), changes: Vec::new() }
+        Self { name: String::new(), mistake: String::new(), covered_by: None, changes: Vec::new() }
     }
 
     /// The text of the file `path` with the mistake in it.
@@ -70,7 +72,8 @@ fn parse(entry: &toml::Value) -> Result<Mutant, String> {
         None => parse_change(entry).map(|change| vec![change]),
     };
     let changes = changes.map_err(|error: String| format!("{name}: {error}"))?;
-    Ok(Mutant { mistake: word(entry, "mistake")?, name, changes })
+    let covered_by = entry.get("covered_by").and_then(toml::Value::as_str).map(str::to_owned);
+    Ok(Mutant { mistake: word(entry, "mistake")?, name, covered_by, changes })
 }
 
 fn parse_change(entry: &toml::Value) -> Result<Change, String> {
