@@ -81,6 +81,8 @@ fn main() -> ExitCode {
         }
         return ExitCode::from(2);
     }
+    // What fails is told by this program, with the way to it.
+    std::panic::set_hook(Box::new(|_| {}));
     let began = Instant::now();
     let mut states = 0;
     for root in all.iter().filter(|root| wanted.is_empty() || wanted.iter().any(|w| w == root.name))
