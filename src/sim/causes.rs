@@ -86,12 +86,15 @@ impl World {
         let inbox = core::mem::take(&mut daemon.inbox);
         self.note_fault(|| format!("the daemon of {} goes on", name(machine)));
         self.note_resume(machine);
+        // Nothing is done to others before all that has waited is taken in.
+        self.ledger.draining = (!inbox.is_empty()).then_some(machine);
         if late_by > ms(1) {
             self.give(machine, Input::Stalled { late_by });
         }
         for input in inbox {
             self.give(machine, input);
         }
+        self.ledger.draining = None;
         self.give(machine, Input::Tick);
     }
 

@@ -275,6 +275,8 @@ impl World {
             return;
         }
         self.expect(host != machine, "it cuts its own power");
+        let drained = self.ledger.draining != Some(machine);
+        self.expect(drained, "it cuts a power before it has taken in what has arrived");
         self.expect(self.machines[machine].kernel.is_empty(), "a holder cuts another's power");
         let path = (0..usize::from(self.plan.nics)).any(|nic| self.machines[machine].carrier[nic]);
         self.expect(path || self.plan.nics == 0, "a deaf node cuts another's power");

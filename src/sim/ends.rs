@@ -6,10 +6,10 @@ use core::time::Duration;
 use super::World;
 use super::device::Mode;
 use super::machine::{Disk, Taking};
-use super::plan::ms;
+use super::plan::{Plan, ms};
 use super::queue::Happening;
 use super::seeds::{Trial, restart};
-use crate::engine::Answer;
+use crate::engine::{Answer, Input};
 use crate::types::{Mac, PeerState, VipId};
 
 /// Until one holds again after everything is mended: a frozen ladder's longest rest, a failed
@@ -74,7 +74,7 @@ impl Trial {
         }
         world.forget();
         world.note_fault(|| "and a last thing happens".to_owned());
-        let choice = random.below(14);
+        let choice = random.below(15);
         match choice {
             0 => self.lose_the_active(active),
             1 => self.stop_the_active(active),
@@ -87,6 +87,7 @@ impl Trial {
             8 => self.be_replaced(active),
             9 => self.cut_it_unclearly(active),
             10 => self.be_told_lies(active),
+            11 => self.have_leftovers_released(active),
             _ => self.live_with_a_fault(active),
         }
     }
@@ -144,9 +145,9 @@ impl Trial {
     fn stop_the_active(&mut self, active: usize) {
         self.world.stop(active);
         self.expect_failover(active, self.takeover());
-        let limit = self.world.plan.timing.deadtime * 3;
-        self.world.run(limit);
-        self.world.expect(self.world.machines[active].exited, "a daemon does not end");
+        let limit = self.world.plan.timing.keepalive * 2 + self.world.link_delay * 4;
+        let ended = self.world.run_until(limit, |w| w.machines[active].exited);
+        self.world.expect(ended.is_some(), "a daemon does not end in time");
     }
 
     /// Killed, and started again at once by its supervisor: no client notices.
@@ -209,18 +210,23 @@ impl Trial {
         self.expect_failover(active, LADDER_REST_MAX + self.takeover());
     }
 
-    /// All start cold, and the one that goes first cannot take the resources: another one does.
-    fn fail_to_take(&mut self, active: usize) {
-        let timing = self.world.plan.timing;
+    /// All start cold, and `fails` cannot take the resources.
+    fn start_cold(&mut self, fails: usize) {
         for machine in 0..self.world.machines.len() {
             self.world.crash(machine);
             self.world.machines[machine].mark = None;
             self.world.machines[machine].kernel.clear();
         }
-        self.world.machines[active].taking = Taking::FailsHalfWay;
+        self.world.machines[fails].taking = Taking::FailsHalfWay;
         for machine in 0..self.world.machines.len() {
             restart(&mut self.world, machine);
         }
+    }
+
+    /// All start cold, and the one that goes first cannot take the resources: another one does.
+    fn fail_to_take(&mut self, active: usize) {
+        let timing = self.world.plan.timing;
+        self.start_cold(active);
         self.expect_failover(active, timing.initdead * 2 + self.takeover() + FAILURE_REST / 2);
     }
 
@@ -248,18 +254,23 @@ impl Trial {
         if !self.world.is_passive(other) || self.world.machines.len() > 2 {
             return;
         }
+        // Where nothing is heard, the service networks tell.
+        let cut = self.random.percent(60);
+        if cut {
+            self.world.cut_all(active, other, true);
+        }
         self.world.excused = true;
         self.world.confirm_off(other, active, true);
         let taken = |w: &World| w.is(other, PeerState::Active);
         let took = self.world.run_until(self.takeover(), taken);
         self.world.expect(took.is_some(), "nobody takes over on a word");
-        self.world.run(timing.deadtime * self.random.below(200) as u32 / 100);
-        if self.random.percent(60) {
-            self.world.cut_all(active, other, true);
-        }
+        // Who has just taken over waits for a while before it counts what others claim.
+        self.world.run(ms(1_000) + timing.deadtime * self.random.below(200) as u32 / 100);
         self.world.resume(active);
-        let gives_way = |w: &World| w.holders() == [other];
+        let gives_way = |w: &World| w.holders() != [0, 1];
         let took = self.world.run_until(timing.deadtime * 2 + CLAIMS_MAX, gives_way);
+        self.world.run(self.world.link_delay * 2 + ms(10));
+        self.world.expect(self.world.holders() == [other], "the newer one does not stay alone");
         self.world.expect(took.is_some(), "one that was replaced does not give way");
     }
 
@@ -281,24 +292,51 @@ impl Trial {
             .expect(one_holds(&self.world), "a host that is back does not end the frozen state");
     }
 
-    /// An operator says of the active that it is off, while something shows that it is not.
+    /// An operator says of the active that it is off, while something shows that it is not: it is
+    /// heard, its addresses answer or nobody can ask for them, its devices read on.
     fn be_told_lies(&mut self, active: usize) {
         let timing = self.world.plan.timing;
         let other = (active + 1) % self.world.machines.len();
-        self.world.set_modes(active, Mode::StaysOn);
+        let (parted, mute) = (self.random.percent(40), self.random.percent(30));
+        self.world.set_modes(active, if parted { Mode::StaysOn } else { Mode::Dead });
+        self.world.machines[other].mute = mute;
         self.world.run(timing.fence_check_interval + timing.level_timeout);
-        // It is heard; then it is not, and its addresses may answer; then they do.
         self.expect_denied(other, active, true);
         self.world.cut_all(active, other, true);
-        for _ in 0..3 {
+        self.world.set_parted(active, other, parted);
+        for _ in 0..6 {
             self.world.run(timing.deadtime * self.random.below(70) as u32 / 100);
             self.expect_denied(other, active, false);
         }
-        // Nobody sees it any more, but its devices say that it has power.
-        self.world.set_parted(active, other, true);
-        for _ in 0..3 {
-            self.world.run(timing.deadtime * self.random.below(200) as u32 / 100);
-            self.expect_denied(other, active, false);
+    }
+
+    /// One that has released has an address in its kernel again, which does not go away: its word
+    /// of the release is none any more.
+    fn have_leftovers_released(&mut self, active: usize) {
+        if self.world.machines.len() > 2 {
+            return;
+        }
+        let timing = self.world.plan.timing;
+        let other = 1 - active;
+        self.set_carriers(other, false);
+        self.world.run(timing.keepalive * 2 + self.world.link_delay * 2);
+        self.start_cold(active);
+        let released = |w: &World| w.is(active, PeerState::Releasing);
+        let fails = self.world.run_until(timing.initdead * 2 + self.takeover(), released);
+        self.world.expect(fails.is_some(), "nobody tries to take the resources");
+        self.world.run(timing.keepalive + self.world.link_delay);
+        self.world.machines[active].release_fails = true;
+        self.world.machines[active].kernel.insert(0);
+        self.world.give(active, Input::VipStray { vip: VipId(0) });
+        self.world.run(timing.keepalive + self.world.link_delay);
+        self.set_carriers(other, true);
+        self.world.run(timing.deadtime * 4 + timing.initdead * 2);
+        self.world.expect(!self.world.machines[other].holds(), "it takes what is not released");
+    }
+
+    fn set_carriers(&mut self, machine: usize, up: bool) {
+        for nic in 0..usize::from(self.world.plan.nics) {
+            self.world.set_carrier(machine, nic, up);
         }
     }
 
@@ -314,7 +352,8 @@ impl Trial {
         let other = (active + 1) % count;
         let timing = world.plan.timing;
         let mut lasts = world.acquaintance() + timing.deadtime * 4 + timing.keepalive * 4;
-        match random.below(6) {
+        let term = world.node(active).snapshot().term;
+        match random.below(9) {
             0 => {
                 let host = random.choose(&[active, other]);
                 let modes = [Mode::Dead, Mode::Hangs, Mode::Unclear, Mode::Mute];
@@ -328,6 +367,26 @@ impl Trial {
             2 => world.set_carrier(other, 0, false),
             3 => world.power_off(other),
             4 => world.pause(other),
+            5 => {
+                // Its goodbye does not arrive.
+                (0..world.plan.links).for_each(|link| world.set_cut(link, other, active, true));
+                world.stop(other);
+            }
+            6 => {
+                // Stray packets of one that is heard.
+                world.run(ms(1_000));
+                for _ in 0..3 {
+                    world.claim(active, 0, Plan::mac(other, 0));
+                    world.run(ms(200));
+                }
+            }
+            7 => {
+                // One of one that is not.
+                world.power_off(other);
+                world.run(timing.deadtime * 2 + ms(1_000));
+                world.claim(active, 0, Plan::mac(other, 0));
+                world.run(ms(10));
+            }
             _ => {
                 world.machines[active].disk = Disk::Fails;
                 world.note_disk(active);
@@ -336,7 +395,11 @@ impl Trial {
         }
         world.run(lasts);
         world.check_views();
-        world.expect(world.is(active, PeerState::Active), "a serving node does not go on");
+        let goes_on =
+            world.is(active, PeerState::Active) && world.node(active).snapshot().term == term;
+        world.expect(goes_on, "a serving node does not go on");
+        let told = world.machines[other].daemon.is_none() || !world.is(other, PeerState::Stopped);
+        world.expect(told, "a daemon whose goodbye nobody hears does not end");
         world.expect(one_holds(world), "not just one holds");
     }
 

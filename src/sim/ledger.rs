@@ -53,6 +53,8 @@ pub struct Ledger {
     pub(super) contradicts: bool,
     /// By machine: how many things it has told to be degraded, and not to be well again.
     pub(super) degraded: [i32; MACHINES_MAX],
+    /// The machine whose daemon goes on and takes in what has waited.
+    pub(super) draining: Option<usize>,
     /// The machine whose switch port has carrier and lets nothing pass yet.
     pub(super) learning: Option<usize>,
     /// By machine: the highest term that its daemon last said, holding nothing, it held itself.

@@ -97,7 +97,9 @@ impl World {
         let of = usize::from(peer.node.get()) - 1;
         let timing = &self.plan.timing;
         let known = self.acquaintance() + timing.deadtime * 3 + timing.keepalive * 2;
-        let speaks = self.machines[of].is_awake() && self.are_linked(machine, of);
+        let speaks = self.machines[of].is_awake()
+            && !self.is(of, PeerState::Stopped)
+            && self.are_linked(machine, of);
         if !speaks || self.network.noise.is_any() || self.quiet_for(machine, of) <= known {
             return;
         }
