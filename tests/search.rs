@@ -81,6 +81,8 @@ fn main() -> ExitCode {
         }
         return ExitCode::from(2);
     }
+    // What fails is told by this program, with the way to it.
+    std::panic::set_hook(Box::new(|_| {}));
     let began = Instant::now();
     let mut states = 0;
     for root in all.iter().filter(|root| wanted.is_empty() || wanted.iter().any(|w| w == root.name))
@@ -114,7 +116,7 @@ fn search(root: &Root) -> Result<usize, String> {
     search.insert(fingerprint);
     let mut round: Vec<Numbered> = vec![(first, 0)];
     let mut widest = 1;
-    while !round.is_empty() {
+    while !round.is_empty() && root.moves_max.is_none_or(|most| search.depth < most) {
         let next = AtomicUsize::new(0);
         let shared = &search;
         let results: Vec<Found> = std::thread::scope(|scope| {
@@ -141,8 +143,9 @@ fn search(root: &Root) -> Result<usize, String> {
         }
     }
     let count = search.origins.len();
+    let left = if round.is_empty() { "" } else { " (all that so many rounds reach)" };
     println!(
-        "{:12} states={count} moves={} rounds={} widest={widest} seconds={:.1}: {}",
+        "{:12} states={count} moves={} rounds={} widest={widest} seconds={:.1}: {}{left}",
         root.name,
         search.moves,
         search.depth,

@@ -251,7 +251,7 @@ impl World {
         let node = self.node(machine).snapshot();
         for peer in &node.peers {
             let of = usize::from(peer.node.get()) - 1;
-            let Some(word) = self.ledger.heard[machine][of] else { continue };
+            let Some(word) = self.ledger.word(machine, of) else { continue };
             let is_heard = self.now < word.at + self.plan.timing.deadtime
                 && peer.incarnation == Some(word.life);
             let could = word.eligible && word.state != PeerState::Stopped;
@@ -314,7 +314,7 @@ impl World {
         let timing = &self.plan.timing;
         let node = self.node(machine).snapshot();
         let view = node.peers.iter().find(|peer| peer.node == Plan::node_id(host));
-        let word = self.ledger.heard[machine][host];
+        let word = self.ledger.word(machine, host);
         let known = word.map(|word| word.life) == view.and_then(|view| view.incarnation);
         if !known || !self.is_timed() {
             return;
@@ -348,7 +348,7 @@ impl World {
         if quiet_for < timing.deadtime + timing.initdead {
             return;
         }
-        let heard_at = self.ledger.heard[machine][host].map(|word| word.at);
+        let heard_at = self.ledger.word(machine, host).map(|word| word.at);
         self.expect(
             heard_at.is_some(),
             "it cuts the power of one that serves, and that it never heard",
@@ -449,7 +449,7 @@ impl World {
         let lies = |device: &Device| device.host == host && device.mode == Mode::ReadsOff;
         let excused = self.excused && self.devices.iter().any(lies);
         self.expect(was_off || excused, "a power was on all the time that is proven off");
-        let Some(word) = self.ledger.heard[machine][host] else { return };
+        let Some(word) = self.ledger.word(machine, host) else { return };
         let timing = &self.plan.timing;
         let own = self.devices.iter().filter(|device| device.host == host);
         let known_after = timing.fence_check_interval + timing.level_timeout * 2 + CONTRADICTION;

@@ -77,6 +77,11 @@ impl Ledger {
         Self { heard: vec![[None; MACHINES_MAX]; machines], ..Self::default() }
     }
 
+    /// What a machine was last told by another one; nothing where clocks mean nothing.
+    pub(super) fn word(&self, machine: usize, from: usize) -> Option<Word> {
+        self.heard.get(machine).and_then(|heard| heard[from])
+    }
+
     /// The highest term that a machine ever took, and whether it may forget it.
     pub(super) fn held_by(&self, machine: usize) -> u64 {
         self.held[machine].0 << 1 | u64::from(self.forgets[machine])
