@@ -135,16 +135,17 @@ impl World {
         }
         let Input::Heard { heartbeat, at, .. } = input else { return };
         let node = self.machines[machine].daemon.as_ref().map(|daemon| &daemon.node);
-        if node.is_none_or(|node| node.incarnation() != heartbeat.echo_incarnation) {
-            return;
-        }
+        let answers = node.is_some_and(|node| node.incarnation() == heartbeat.echo_incarnation);
         let at = at.as_nanos().saturating_sub(self.machines[machine].clock_lead);
         let (at, deadtime) = (Instant::from_nanos(at), self.plan.timing.deadtime);
         let from = usize::from(heartbeat.from.get()) - 1;
         let heard = self.ledger.heard.get_mut(machine);
         let Some(newest) = heard.and_then(|heard| heard.get_mut(from)) else { return };
         let (life, seq) = (heartbeat.incarnation, heartbeat.seq);
-        if newest.is_none_or(|word| (life, seq) > (word.life, word.seq)) {
+        // A life that has answered once is known, and heard by whatever it says.
+        let is_known = newest.is_some_and(|word| word.life == life);
+        let is_new = newest.is_none_or(|word| (life, seq) > (word.life, word.seq));
+        if is_new && (answers || is_known) {
             let before = newest.filter(|word| word.life == life && at < word.at + deadtime);
             *newest = Some(Word {
                 life,

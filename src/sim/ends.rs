@@ -283,7 +283,14 @@ impl Trial {
         let cut = |w: &World| !w.machines[active].powered;
         let took = self.world.run_until(self.detection() + timing.grace + self.takeover(), cut);
         self.world.expect(took.is_some(), "a power is not cut in time");
-        self.world.run(timing.level_timeout * 4 + ms(500));
+        // What answered until then is taken for a sign of life once.
+        let frozen =
+            |w: &World| (0..w.machines.len()).all(|m| m == active || w.is(m, PeerState::Frozen));
+        let limit = (timing.level_timeout + ms(300)) * 4 + timing.grace * 2 + timing.deadtime * 2;
+        if self.world.run_until(limit, frozen).is_none() {
+            return;
+        }
+        self.world.run(timing.level_timeout);
         let cuts = self.world.cuts_of(active);
         self.world.power_on(active);
         self.world.run(timing.boot + self.world.acquaintance() + LADDER_REST_MAX);
