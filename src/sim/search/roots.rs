@@ -125,7 +125,7 @@ pub fn roots() -> Vec<Root> {
             Budget { kills: 1, returns: 1, ..none },
         ),
         Root {
-            moves_max: Some(15),
+            moves_max: Some(12),
             ..root("three", "three nodes without fence devices", small_plan(3, &[]), none)
         },
     ]
