@@ -397,7 +397,7 @@ impl World {
             self.check_frozen(machine, *node, *cause);
         } else if let Event::Proven { node, by: ProofKind::Fenced } = event {
             self.check_fenced(machine, *node);
-        } else if let Event::PeerLost { node, .. } = event {
+        } else if let Event::PeerLost { node, was_heard: true, .. } = event {
             self.check_lost(machine, *node);
         } else if let Event::Degraded { change, .. } = event {
             self.ledger.degraded[machine] += if *change == Change::Begun { 1 } else { -1 };

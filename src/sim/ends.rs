@@ -74,7 +74,7 @@ impl Trial {
         }
         world.forget();
         world.note_fault(|| "and a last thing happens".to_owned());
-        let choice = random.below(15);
+        let choice = random.below(16);
         match choice {
             0 => self.lose_the_active(active),
             1 => self.stop_the_active(active),
@@ -88,6 +88,7 @@ impl Trial {
             9 => self.cut_it_unclearly(active),
             10 => self.be_told_lies(active),
             11 => self.have_leftovers_released(active),
+            12 => self.switch_an_outlet_on(active),
             _ => self.live_with_a_fault(active),
         }
     }
@@ -272,6 +273,28 @@ impl Trial {
         self.world.run(self.world.link_delay * 2 + ms(10));
         self.world.expect(self.world.holders() == [other], "the newer one does not stay alone");
         self.world.expect(took.is_some(), "one that was replaced does not give way");
+    }
+
+    /// Somebody switches one outlet of the active on again while the other one is being cut: each
+    /// is off at a time, and the host never.
+    fn switch_an_outlet_on(&mut self, active: usize) {
+        let timing = self.world.plan.timing;
+        let mut others = 0;
+        for device in self.world.devices.iter_mut().filter(|device| device.host == active) {
+            (device.mode, device.delay) = match (device.outlet, others) {
+                (false, _) => (Mode::Dead, ms(2)),
+                (true, 0) => (Mode::Returns, ms(2)),
+                (true, _) => (Mode::Works, ms(30)),
+            };
+            others += u32::from(device.outlet);
+        }
+        if others < 2 {
+            return;
+        }
+        self.world.ledger.devices_changed_at = self.world.now;
+        self.world.crash(active);
+        let rounds = (timing.level_timeout * 4 + LADDER_REST_MAX) * 3;
+        self.expect_failover(active, self.detection() + timing.grace * 3 + rounds);
     }
 
     /// The devices of the active do what they are told, and cannot tell: frozen. The host is
