@@ -2,18 +2,21 @@
 //!
 //! Here a state becomes a sentence and a remedy: what an operator reads at 3 a.m.
 
+mod link;
+
 use core::time::Duration;
 
-use crate::config::{DeviceKind, Plan, Transport};
+pub(super) use link::link_reason;
+
+use crate::config::{DeviceKind, Plan};
 use crate::engine::Snapshot;
-use crate::engine::event::{Degradation, FrozenCause, LinkState as EngineLink};
-use crate::engine::snapshot::{DeviceView, LinkView, PeerView, Waiting};
+use crate::engine::event::{Degradation, FrozenCause};
+use crate::engine::snapshot::{DeviceView, PeerView, Waiting};
 use crate::engine::transcript::{fmt_cause, fmt_degradation, frozen_text, state_word};
-use crate::io::udp::UdpLink;
-use crate::types::{FenceFault, Instant, Mac, Names, NodeId, PeerState, Power, VipId};
+use crate::io::link::Link as Carrier;
+use crate::types::{FenceFault, Instant, Mac, Names, PeerState, Power, VipId};
 use crate::wire::control::status::{
-    Change, Claim, FenceDevice, Frozen, Health, Link, LinkCounters, LinkState, Nic, Node,
-    NodeState, Refused, Status, Trouble, Vip,
+    Change, Claim, FenceDevice, Frozen, Health, Nic, Node, NodeState, Refused, Status, Trouble, Vip,
 };
 
 /// How long a passive node shows whose VIP answers: it asks several times a second.
@@ -45,7 +48,7 @@ pub struct Sources<'a> {
     /// The engine's view.
     pub view: &'a Snapshot,
     /// The heartbeat links, by number.
-    pub links: &'a [UdpLink],
+    pub links: &'a [Carrier],
     /// How many datagrams were refused on each link, by number.
     pub refused_by_link: &'a [u64],
     /// How many datagrams were refused, by reason.
@@ -342,52 +345,6 @@ impl Sources<'_> {
             boot: peer.boot.map(|boot| boot.to_string()).unwrap_or_default(),
             eligible: peer.heard && peer.eligible,
             held: false,
-        }
-    }
-
-    fn links(&self) -> Vec<Link> {
-        let views = self.view.peers.iter().flat_map(|p| p.links.iter().map(move |l| (p, l)));
-        views.map(|(peer, link)| self.link(peer.node, link)).collect()
-    }
-
-    fn link(&self, peer: NodeId, view: &LinkView) -> Link {
-        let socket = self.links.get(view.id.index());
-        let counters = socket.map(UdpLink::counters).unwrap_or_default();
-        let path = self.plan.links.get(view.id.index()).map(|link| match &link.transport {
-            Transport::Udp(udp) => {
-                let to = udp.group.or_else(|| {
-                    udp.peers.iter().find(|(node, _)| *node == peer).map(|(_, addr)| *addr)
-                });
-                let to = to.map(|addr| addr.to_string()).unwrap_or_default();
-                format!("{} {} -> {to}", udp.nic, udp.local)
-            }
-        });
-        Link {
-            name: self.names().link(view.id).to_owned(),
-            kind: "udp".to_owned(),
-            peer: self.names().node(peer).to_owned(),
-            path: path.unwrap_or_default(),
-            state: match view.state {
-                EngineLink::Quiet => LinkState::Quiet,
-                EngineLink::Up => LinkState::Up,
-                EngineLink::Late => LinkState::Late,
-                EngineLink::OneWay => LinkState::OneWay,
-                EngineLink::Down => LinkState::Down,
-            },
-            since_ms: self.ago(view.since),
-            last_heartbeat_ms: view.heard_at.map(|at| self.ago(at)),
-            rtt_us: view.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
-            send_error: socket.and_then(|s| s.send_error(peer)).unwrap_or_default(),
-            counters: LinkCounters {
-                sent: counters.sent,
-                send_errors: counters.send_errors,
-                received: view.heard_count,
-                refused: self
-                    .refused_by_link
-                    .get(view.id.index())
-                    .map_or(0, |refused| refused + counters.too_long + counters.strangers),
-                late: view.late_count,
-            },
         }
     }
 

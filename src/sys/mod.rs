@@ -9,3 +9,4 @@ pub mod pidfd;
 pub mod priority;
 pub mod spawn;
 pub mod timer;
+pub mod tty;

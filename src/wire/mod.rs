@@ -11,4 +11,6 @@ pub mod echo;
 pub mod heartbeat;
 pub mod ipmi;
 pub mod ndp;
+pub mod serial_frame;
+pub mod short;
 pub mod sock_diag;

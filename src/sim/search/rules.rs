@@ -88,6 +88,7 @@ pub(super) const RULES: &[(&str, &str, Rule)] = &[
     ("Peer", "newest_seq", Rule::Skip),
     ("Peer", "role_since", Rule::Skip),
     ("Peer", "macs", Rule::Skip),
+    ("Peer", "macs_told", Rule::Skip),
     ("Peer", "proof", Rule::Proof),
     ("Peer", "proof_at", Rule::ProofAt),
     ("Peer", "answered_at", Rule::Networks(Age::Look)),
