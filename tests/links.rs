@@ -1,4 +1,4 @@
-//! UDP heartbeat links in network namespaces of their own. Needs root.
+//! Heartbeat links: UDP in network namespaces of their own, which needs root; serial below.
 //!
 //! Each test is one thread with two fresh namespaces, `a` and `b`, and a veth pair `hb` between
 //! them. A socket stays in the namespace in which it was made; the thread goes to and fro. The
@@ -8,8 +8,14 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
+    clippy::panic,
     reason = "tests"
 )]
+
+#[path = "support/cable.rs"]
+mod cable;
+#[path = "links/serial.rs"]
+mod serial;
 
 use std::fs::File;
 use std::io::Read as _;

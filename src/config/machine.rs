@@ -155,7 +155,8 @@ fn check_lines(
         let own = devices.iter().find(|(id, _)| *id == local.id);
         let Some((_, At { place, value: device })) = own else { continue };
         let Some(name) = files.device_name(device) else {
-            let wrong = format!("this node ({}) has no device {}", local.node.name, device.display());
+            let node = &local.node.name;
+            let wrong = format!("this node ({node}) has no device {}", device.display());
             let instead = "plug the adapter in, or write one that it has: ls /dev/ttyS* \
                            /dev/serial/by-id/*";
             findings.error(place, wrong, instead);

@@ -50,17 +50,8 @@ pub(super) struct PairLink {
 
 /// What carries a link.
 pub(super) enum PairCarrier {
-    Udp {
-        nic: At<String>,
-        port: u16,
-        group: Option<IpAddr>,
-        addresses: Vec<(NodeId, At<IpAddr>)>,
-    },
-    Serial {
-        baud: Baud,
-        rtscts: bool,
-        devices: Vec<(NodeId, At<PathBuf>)>,
-    },
+    Udp { nic: At<String>, port: u16, group: Option<IpAddr>, addresses: Vec<(NodeId, At<IpAddr>)> },
+    Serial { baud: Baud, rtscts: bool, devices: Vec<(NodeId, At<PathBuf>)> },
 }
 
 impl PairLink {

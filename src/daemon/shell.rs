@@ -376,21 +376,19 @@ impl Shell {
         let Some(link) = self.links.get_mut(index) else { return Drained::Empty };
         let (codec, inbox) = (&mut self.codec, &mut self.inbox);
         let mut refusals = None;
-        let (drained, change) = link.drain(now, self.late_by, |datagram| {
-            match codec.parse(datagram.bytes, id, now) {
+        let (drained, change) =
+            link.drain(now, self.late_by, |datagram| match codec.parse(datagram.bytes, id, now) {
                 Ok(heartbeat) => {
                     if inbox.len() < INBOX_MAX {
                         inbox.push_back(Input::Heard { link: id, at: datagram.at, heartbeat });
                     }
                 }
                 Err(told) => refusals = told.or(refusals),
-            }
-        });
+            });
         let noise = codec.note_noise(id, link.counters().dropped.count(), now);
         if let Some(Refusals { link, count, reason }) = refusals.or(noise) {
             let link = self.plan.names.link(link).to_owned();
-            let text =
-                format!("refused: {count} datagrams on link {link}, the last one {reason}");
+            let text = format!("refused: {count} datagrams on link {link}, the last one {reason}");
             self.tell(EventLevel::Warning, "refused", &link, text);
         }
         self.tell_link_change(index, change);

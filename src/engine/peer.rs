@@ -282,9 +282,9 @@ impl Peer {
         });
         self.session = Session(self.session.0.wrapping_add(1));
         self.first_seq = heartbeat.seq;
+        self.macs_told = 0;
         self.said = None;
         self.granted = Term::NONE;
-        self.macs_told = 0;
         self.introducing = None;
         for link in &mut self.links {
             link.reset();
@@ -389,8 +389,7 @@ impl Peer {
             LinkState::Late | LinkState::Quiet | LinkState::Down => false,
         };
         // A link whose first heartbeat may still come decides nothing before its own deadtime.
-        let undecided =
-            |link: &Link| matches!(link.state(), LinkState::Late | LinkState::Quiet);
+        let undecided = |link: &Link| matches!(link.state(), LinkState::Late | LinkState::Quiet);
         if self.links.iter().any(|link| alive(&link)) {
             Presence::Heard
         } else if self.links.iter().any(undecided) {

@@ -255,9 +255,9 @@ impl Link {
         }
     }
 
-    /// Takes a turn's share of what has arrived and hands it to `sink`. `now` is the turn's; nothing
-    /// is said to have come later. `late_by` is how late the loop was: what has come meanwhile may
-    /// be as old as that, where the kernel does not tell.
+    /// Takes a turn's share of what has arrived and hands it to `sink`. `now` is the turn's;
+    /// nothing is said to have come later. `late_by` is how late the loop was: what has come
+    /// meanwhile may be as old as that, where the kernel does not tell.
     pub fn drain(
         &mut self,
         now: Instant,

@@ -1,10 +1,10 @@
 //! One serial heartbeat link: frames out, frames in, over a null-modem cable.
 //!
-//! It decides nothing about a peer. It refuses to know what is in a message, and no failure of it is
-//! fatal. A line is slow, and an old heartbeat is worth nothing: at most one waits until the line is
-//! free, and a newer one takes its place. What a device does not take, or takes in part, is counted
-//! and not said again; the next frame begins with what ends a torn one. An adapter that is pulled
-//! out is told once and looked for until it is back.
+//! It decides nothing about a peer. It refuses to know what is in a message, and no failure of it
+//! is fatal. A line is slow, and an old heartbeat is worth nothing: at most one waits until the
+//! line is free, and a newer one takes its place. What a device does not take, or takes in part, is
+//! counted and not said again; the next frame begins with what ends a torn one. An adapter that is
+//! pulled out is told once and looked for until it is back.
 //!
 //! ```text
 //!          turn: ok                     hung up, or any error but a full queue
@@ -146,7 +146,7 @@ impl SerialLink {
         self.state = State::Open(Open {
             line,
             waiting: None,
-            busy_until: now,
+            busy_until: Instant::ZERO,
             stuck: None,
             empty_at: now,
         });
@@ -217,10 +217,12 @@ impl SerialLink {
         let mut buffer = [0; READ_LEN_MAX];
         for _ in 0..READS_MAX {
             match open.line.read(&mut buffer) {
-                Ok(len @ 1..) => self.deframer.push(buffer.get(..len).unwrap_or_default(), |bytes| {
-                    *received += 1;
-                    sink(Datagram { bytes, at, from: Some(peer) });
-                }),
+                Ok(len @ 1..) => {
+                    self.deframer.push(buffer.get(..len).unwrap_or_default(), |bytes| {
+                        *received += 1;
+                        sink(Datagram { bytes, at, from: Some(peer) });
+                    })
+                }
                 Ok(0) => return (Drained::Empty, Some(self.close(now))),
                 Err(error) => match errno_of(&error) {
                     Errno::EAGAIN => {

@@ -131,9 +131,9 @@ impl UdpLink {
     fn open(&mut self, registry: &Registry, now: Instant) -> Result<(), OpenError> {
         let (made, nic) = socket::open(&self.config)?;
         let mut socket = UdpSocket::from_std(made.into());
-        registry.register(&mut socket, self.token, Interest::READABLE).map_err(|error| {
-            OpenError { step: "watch the socket", errno: errno_of(&error) }
-        })?;
+        registry
+            .register(&mut socket, self.token, Interest::READABLE)
+            .map_err(|error| OpenError { step: "watch the socket", errno: errno_of(&error) })?;
         for peer in &mut self.peers {
             let addr = self.config.group.unwrap_or(peer.addr);
             peer.target = socket::target(addr, self.config.port, nic);

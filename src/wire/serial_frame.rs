@@ -124,12 +124,7 @@ enum Fault {
 impl Deframer {
     /// Nothing has come yet.
     pub fn new() -> Self {
-        Self {
-            stretch: [0; ENCODED_LEN_MAX],
-            len: 0,
-            beyond: 0,
-            dropped: Dropped::default(),
-        }
+        Self { stretch: [0; ENCODED_LEN_MAX], len: 0, beyond: 0, dropped: Dropped::default() }
     }
 
     /// Takes bytes in and hands every message that they complete to `sink`.

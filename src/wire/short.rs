@@ -29,9 +29,7 @@ use super::heartbeat::{
     hears_of, state_of,
 };
 use crate::types::heartbeat::{LINKS_MAX, NICS_MAX};
-use crate::types::{
-    BootId, Heartbeat, Incarnation, LinkId, Mac, NodeId, Seq, Session, Term,
-};
+use crate::types::{BootId, Heartbeat, Incarnation, LinkId, Mac, NodeId, Seq, Session, Term};
 
 /// The longest message of this form in bytes, if every number is as large as can be.
 pub const LEN_MAX: usize = HEAD_LEN + NUMBERS_LEN_MAX + TURN_LEN_MAX + TAG_LEN;

@@ -22,4 +22,5 @@ mod daemon;
 mod links;
 mod power;
 mod replay;
+mod serial;
 mod surprises;

@@ -5,7 +5,8 @@ use super::super::heartbeat::tests::{Random, bytes_of};
 use super::*;
 
 /// What a getty says when it is started on the line.
-const CONSOLE: &[u8] = b"\r\nDebian GNU/Linux 12 smw2 ttyS0\r\n\r\nsmw2 login: [    3.141592] usb 1-1: new";
+const CONSOLE: &[u8] =
+    b"\r\nDebian GNU/Linux 12 smw2 ttyS0\r\n\r\nsmw2 login: [    3.141592] usb 1-1: new device";
 
 fn message(random: &mut Random, len: usize) -> Vec<u8> {
     // Many zeros and 255s: what stuffing is about.

@@ -1,4 +1,5 @@
-//! The short form against itself, against noise, and against `tests/vectors/heartbeat-short-v1.hex`.
+//! The short form against itself, against noise, and against
+//! `tests/vectors/heartbeat-short-v1.hex`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::super::heartbeat::tests::{CLUSTER, Random, bytes_of, keys, sample};
@@ -17,10 +18,15 @@ const EVERY_TURN: [Turn; 6] = [
     Turn::Failcount,
 ];
 
+/// The heartbeat without what is said in turns.
+fn silent(heartbeat: &Heartbeat) -> Heartbeat {
+    let macs = [None; NICS_MAX];
+    Heartbeat { macs, config_digest: None, failcount_digest: None, ..*heartbeat }
+}
+
 /// What is heard of `heartbeat` when it is `turn`'s.
 fn heard(heartbeat: &Heartbeat, turn: Turn) -> Heartbeat {
-    let unsaid =
-        Heartbeat { macs: [None; NICS_MAX], config_digest: None, failcount_digest: None, ..*heartbeat };
+    let unsaid = silent(heartbeat);
     match turn {
         Turn::Macs { pair } => {
             let first = usize::from(pair) * 2;
@@ -71,12 +77,7 @@ fn what_is_emitted_is_parsed_back_but_for_what_is_not_said() {
 #[test]
 fn what_was_not_said_to_us_is_not_said_on() {
     for turn in EVERY_TURN {
-        let silent = Heartbeat {
-            macs: [None; NICS_MAX],
-            config_digest: None,
-            failcount_digest: None,
-            ..sample()
-        };
+        let silent = silent(&sample());
         let message = emit(&silent, turn, CLUSTER, &keys());
         let parsed = parse(message.as_bytes(), CLUSTER, &keys());
         assert_eq!(parsed.map(|found| found.heartbeat), Ok(silent), "{turn:?}");
@@ -239,12 +240,7 @@ fn numbers_have_one_form() {
 
 /// All turns that were taken for it until each had its own, as a listener puts them together.
 fn learned(turns: &mut Turns, heartbeat: &Heartbeat, count: usize) -> Heartbeat {
-    let mut known = Heartbeat {
-        macs: [None; NICS_MAX],
-        config_digest: None,
-        failcount_digest: None,
-        ..*heartbeat
-    };
+    let mut known = silent(heartbeat);
     for _ in 0..count {
         let said = heard(heartbeat, turns.take(heartbeat));
         for (place, said) in known.macs.iter_mut().zip(said.macs) {
