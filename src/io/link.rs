@@ -26,7 +26,7 @@ pub const RECOVERED_MIN: u32 = 10;
 #[derive(Debug)]
 pub enum Link {
     /// Datagrams over a NIC.
-    Udp(UdpLink),
+    Udp(Box<UdpLink>),
     /// Frames over a serial line.
     Serial(Box<SerialLink>),
 }
@@ -200,7 +200,7 @@ impl Link {
     /// A link, not open yet: [`Link::turn`] does that.
     pub fn new(transport: &Transport, token: Token) -> Self {
         match transport {
-            Transport::Udp(udp) => Self::Udp(UdpLink::new(udp.clone(), token)),
+            Transport::Udp(udp) => Self::Udp(Box::new(UdpLink::new(udp.clone(), token))),
             Transport::Serial(serial) => {
                 Self::Serial(Box::new(SerialLink::new(serial.clone(), token)))
             }

@@ -17,6 +17,7 @@
 mod device;
 
 use core::time::Duration;
+use std::io::ErrorKind;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -39,6 +40,8 @@ pub const READ_LEN_MAX: usize = 1024;
 /// How long the line may take nothing of what waits before that is told, and what waits is
 /// forgotten: the other end does not raise CTS, or there is none.
 pub const BLOCKED_AFTER: Duration = Duration::from_secs(1);
+/// What a device says that takes nothing now, and is there.
+const FULL: [Errno; 4] = [Errno::EAGAIN, Errno::EINTR, Errno::ENOBUFS, Errno::ENOMEM];
 /// How soon a busy line is looked at again, at the earliest.
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(1);
 
@@ -56,7 +59,7 @@ pub struct SerialLink {
 #[derive(Debug)]
 enum State {
     Closed { retry_at: Instant, error: Option<OpenError> },
-    Open(Open),
+    Open(Box<Open>),
 }
 
 #[derive(Debug)]
@@ -143,13 +146,13 @@ impl SerialLink {
         self.counters.opened += 1;
         self.deframer.restart();
         self.sending = Sending::Works;
-        self.state = State::Open(Open {
+        self.state = State::Open(Box::new(Open {
             line,
             waiting: None,
             busy_until: Instant::ZERO,
             stuck: None,
             empty_at: now,
-        });
+        }));
         Ok(())
     }
 
@@ -224,17 +227,15 @@ impl SerialLink {
                     })
                 }
                 Ok(0) => return (Drained::Empty, Some(self.close(now))),
-                Err(error) => match errno_of(&error) {
-                    Errno::EAGAIN => {
-                        open.empty_at = now;
-                        return (Drained::Empty, None);
-                    }
-                    Errno::EINTR => {}
-                    _ => {
-                        self.counters.receive_errors += 1;
-                        return (Drained::Empty, Some(self.close(now)));
-                    }
-                },
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    open.empty_at = now;
+                    return (Drained::Empty, None);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.counters.receive_errors += 1;
+                    return (Drained::Empty, Some(self.close(now)));
+                }
             }
         }
         (Drained::More, None)
@@ -274,10 +275,7 @@ impl SerialLink {
 impl Open {
     /// Writes a frame if the line is free.
     fn write(&mut self, frame: &Frame, baud: Baud, now: Instant) -> Written {
-        let unsent = match self.line.count_unsent() {
-            Ok(unsent) => unsent,
-            Err(_) => return Written::Gone,
-        };
+        let Ok(unsent) = self.line.count_unsent() else { return Written::Gone };
         if unsent > 0 {
             return self.wait_for_line(unsent, baud, now);
         }
@@ -291,12 +289,10 @@ impl Open {
                 self.busy_until = now + line_time(baud, len);
                 if len == bytes.len() { Written::Whole } else { Written::Failed(Errno::EAGAIN) }
             }
-            Err(error) => match errno_of(&error) {
-                errno @ (Errno::EAGAIN | Errno::EINTR | Errno::ENOBUFS | Errno::ENOMEM) => {
-                    Written::Failed(errno)
-                }
-                _ => Written::Gone,
-            },
+            Err(error) => {
+                let errno = errno_of(&error);
+                if FULL.contains(&errno) { Written::Failed(errno) } else { Written::Gone }
+            }
         }
     }
 

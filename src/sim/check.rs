@@ -11,6 +11,7 @@ use super::ledger::Word;
 use super::plan::{MACHINES_MAX, Plan, ms};
 use crate::engine::event::{Change, FrozenCause, ProofKind, Verdict};
 use crate::engine::{Answer, Event, Input, Order, Outcome, RequestId};
+use crate::types::heartbeat::LINKS_MAX;
 use crate::types::{FenceFault, Heartbeat, Instant, NodeId, PeerState, Power, Term};
 
 /// How long two may hold after a wrong word of an operator, once nothing keeps them from seeing
@@ -146,12 +147,16 @@ impl World {
         let is_known = newest.is_some_and(|word| word.life == life);
         let is_new = newest.is_none_or(|word| (life, seq) > (word.life, word.seq));
         if is_new && (answers || is_known) {
-            let before = newest.filter(|word| word.life == life && at < word.at + deadtime);
+            let same = newest.filter(|word| word.life == life);
+            let before = same.filter(|word| at < word.at + deadtime);
+            let mut at_on = same.map_or([Instant::ZERO; LINKS_MAX], |word| word.at_on);
+            at_on[heartbeat.link.index()] = at;
             *newest = Some(Word {
                 life,
                 seq,
                 at,
                 since: before.map_or(at, |word| word.since),
+                at_on,
                 state: heartbeat.state,
                 held_term: heartbeat.held_term,
                 eligible: heartbeat.flags.eligible,
@@ -253,8 +258,7 @@ impl World {
         for peer in &node.peers {
             let of = usize::from(peer.node.get()) - 1;
             let Some(word) = self.ledger.word(machine, of) else { continue };
-            let is_heard = self.now < word.at + self.plan.timing.deadtime
-                && peer.incarnation == Some(word.life);
+            let is_heard = self.now < self.dead_at(&word) && peer.incarnation == Some(word.life);
             let could = word.eligible && word.state != PeerState::Stopped;
             let goes_first = rank(word.held_term, of) > rank(told, machine);
             self.expect(!(is_heard && could && goes_first), "it passes over one that goes first");
@@ -320,12 +324,12 @@ impl World {
         if !known || !self.is_timed() {
             return;
         }
-        let (since, listens) = match word {
-            Some(word) => (word.at, timing.deadtime),
-            None => (self.ledger.started_at[machine], timing.initdead),
+        let lost_at = match word {
+            Some(word) => self.dead_at(&word),
+            None => self.ledger.started_at[machine] + timing.initdead,
         };
-        let silent_for = self.now.since(since);
-        self.expect(silent_for >= listens, "it cuts the power of one that it has not listened for");
+        let listened = self.now >= lost_at;
+        self.expect(listened, "it cuts the power of one that it has not listened for");
         let carrier = self.machines[machine].carrier;
         let bad = (0..usize::from(self.plan.nics)).filter(|nic| !carrier[*nic]);
         let worse =
@@ -333,7 +337,14 @@ impl World {
         self.expect(!worse, "it cuts a power though its path is worse than its victim's was");
         let held = word.is_some_and(|word| word.state.may_hold());
         let delay = if held { Duration::ZERO } else { self.plan.fence_delays[host] };
-        self.expect(silent_for >= listens + delay, "it cuts a power sooner than it is told to");
+        self.expect(self.now >= lost_at + delay, "it cuts a power sooner than it is told to");
+    }
+
+    /// When the last link is dead on which that was said: every link has its own deadtime.
+    fn dead_at(&self, word: &Word) -> Instant {
+        let links = (0..self.plan.links).zip(word.at_on);
+        let dead_at = links.map(|(link, at)| at + self.plan.deadtime_on(link));
+        dead_at.max().unwrap_or(Instant::ZERO)
     }
 
     /// The host serves, and the service networks say so: it is left its grace, and for ever by one

@@ -2,6 +2,7 @@
 
 use super::plan::MACHINES_MAX;
 use crate::engine::{Answer, RequestId};
+use crate::types::heartbeat::LINKS_MAX;
 use crate::types::{Incarnation, Instant, PeerState, Seq, Term};
 
 /// What a machine was last told by another one.
@@ -12,6 +13,8 @@ pub(super) struct Word {
     /// When it was given it, and since when there was no gap of a deadtime, by the world's time.
     pub(super) at: Instant,
     pub(super) since: Instant,
+    /// When it was given any of this life on each link.
+    pub(super) at_on: [Instant; LINKS_MAX],
     pub(super) state: PeerState,
     pub(super) held_term: Term,
     pub(super) eligible: bool,

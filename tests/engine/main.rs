@@ -22,6 +22,7 @@ mod ladder;
 mod recognition;
 mod rows;
 mod rows_rest;
+mod slow_links;
 mod strays;
 mod told;
 mod transitions;

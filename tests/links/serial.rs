@@ -279,7 +279,7 @@ fn a_line_that_takes_nothing_is_told_and_recovers() {
     for n in 0..60_u8 {
         pass(Duration::from_millis(5));
         len += master.read(&mut stream[len..]).unwrap_or(0);
-        if n >= 20 && n < 50 {
+        if (20..50).contains(&n) {
             at = at + Duration::from_millis(50);
             works = works.or(side.link.send(node(2), &[n; 20], at));
         }

@@ -197,7 +197,7 @@ fn carry(state: &Mutex<State>) {
     };
     let mut watched: Vec<PollFd<'_>> =
         masters.iter().map(|master| PollFd::new(master.as_fd(), PollFlags::POLLIN)).collect();
-    drop(poll(&mut watched, PollTimeout::from(PAUSE_MS)));
+    let _ready_or_not = poll(&mut watched, PollTimeout::from(PAUSE_MS));
 }
 
 impl State {
