@@ -217,8 +217,14 @@ fn the_unusual_file_means_what_it_says() {
     assert_eq!(plan.nodes.iter().map(|id| id.get()).collect::<Vec<_>>(), [1, 7]);
     assert_eq!(plan.fence_delay, Duration::from_secs(5), "the lower id goes first");
     let rhythm: Vec<_> = plan.links.iter().map(|link| link.settings.deadtime.as_millis()).collect();
-    assert_eq!(rhythm, [100, 1_500]);
+    assert_eq!(rhythm, [100, 100, 1_500, 1_000], "cable, hb.0, hb1, and hbs ten times slower");
     assert_eq!(plan.timing.initdead, Duration::from_secs(15), "ten of the longest deadtime");
+    let backups: Vec<_> = plan.links.iter().map(|link| link.backup).collect();
+    assert_eq!(backups, [false, false, false, true]);
+    let Transport::Serial(cable) = &plan.links[0].transport else { panic!("not serial") };
+    assert_eq!(cable.device, Path::new("/dev/ttyS0"));
+    assert_eq!((cable.baud.bits_per_second(), cable.rtscts), (921_600, true));
+    assert_eq!(cable.peer.get(), 1);
     let devices: Vec<_> = plan.devices.iter().map(|device| device.name.as_str()).collect();
     assert_eq!(devices, ["pdu-left", "pdu-right", "ipmi-b.example.com"]);
     let DeviceKind::Ipmi { address, user, suite, .. } = &plan.devices[2].kind else {

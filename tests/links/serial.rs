@@ -1,5 +1,5 @@
-//! Serial heartbeat links over pseudo terminals, through a cable that cuts, delays, damages, invents
-//! and vanishes. Needs no privileges.
+//! Serial heartbeat links over pseudo terminals, through a cable that cuts, delays, damages,
+//! invents and vanishes. Needs no privileges.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};

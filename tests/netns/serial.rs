@@ -1,5 +1,5 @@
-//! Serial heartbeat links: rows 3, 4, 14, 15 and 24 over a null-modem cable, a pair that has nothing
-//! else, and links of different rhythms.
+//! Serial heartbeat links: rows 3, 4, 14, 15 and 24 over a null-modem cable, a pair that has
+//! nothing else, and links of different rhythms.
 
 use std::fs;
 use std::thread;

@@ -109,8 +109,8 @@ fn in_use() -> OpenError {
     }
 }
 
-/// Eight data bits, no parity, one stop bit; every byte as it is; no carrier needed, no echo, and no
-/// flow control unless it was asked for.
+/// Eight data bits, no parity, one stop bit; every byte as it is; no carrier needed, no echo, and
+/// no flow control unless it was asked for.
 fn settings(mut termios: Termios, config: &SerialLinkConfig) -> nix::Result<Termios> {
     cfmakeraw(&mut termios);
     termios.input_flags.remove(InputFlags::IXOFF | InputFlags::IXANY | InputFlags::INPCK);
