@@ -401,8 +401,13 @@ impl World {
             self.check_lost(machine, *node);
         } else if let Event::Degraded { change, .. } = event {
             self.ledger.degraded[machine] += if *change == Change::Begun { 1 } else { -1 };
-        } else if matches!(event, Event::PeerHeard { .. } | Event::Nic { good: true, .. }) {
-            // A cut has healed, or a NIC is back: whoever holds tells it.
+        } else if let Event::PeerHeard { node, .. } = event {
+            // A cut has healed: whoever holds tells it, but not before another holder gives way.
+            self.owe(machine);
+            let word = self.ledger.word(machine, usize::from(node.get()) - 1);
+            let is_rival = word.is_some_and(|word| word.state.may_hold());
+            self.ledger.rivals[machine] |= is_rival && self.is(machine, PeerState::Active);
+        } else if matches!(event, Event::Nic { good: true, .. }) {
             self.owe(machine);
         } else if matches!(event, Event::TwoActives { verdict, .. } if *verdict != Verdict::WeYield)
         {
