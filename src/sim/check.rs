@@ -349,7 +349,14 @@ impl World {
         if quiet_for < timing.deadtime + timing.initdead {
             return;
         }
-        let heard_at = self.ledger.word(machine, host).map(|word| word.at);
+        // A life that recorded words have introduced is heard, and not believed.
+        let node = self.node(machine).snapshot();
+        let view = node.peers.iter().find(|peer| peer.node == Plan::node_id(host));
+        let word = self.ledger.word(machine, host);
+        if word.is_some() && word.map(|word| word.life) != view.and_then(|view| view.incarnation) {
+            return;
+        }
+        let heard_at = word.map(|word| word.at);
         self.expect(
             heard_at.is_some(),
             "it cuts the power of one that serves, and that it never heard",
