@@ -310,6 +310,11 @@ impl World {
         })
     }
 
+    /// Whether a link passes from the one to the other: one that was answered before is heard on it.
+    fn passes(&self, from: usize, to: usize) -> bool {
+        (0..usize::from(self.plan.links)).any(|link| !self.network.is_cut(link, from, to))
+    }
+
     /// It has listened for as long as it must, and waited for as long as it was told to.
     fn check_patience(&self, machine: usize, host: usize) {
         let timing = &self.plan.timing;
@@ -451,7 +456,7 @@ impl World {
         let others = (0..self.machines.len()).filter(|other| *other != machine);
         others.into_iter().any(|other| {
             let may_hold = self.state(other).is_some_and(PeerState::may_hold);
-            may_hold && self.machines[other].is_awake() && self.are_linked(machine, other)
+            may_hold && self.machines[other].is_awake() && self.passes(other, machine)
         })
     }
 
