@@ -533,7 +533,8 @@ impl World {
             self.now.since(ledger.devices_changed_at.max(changed)) > checked && quiet_for > checked;
         let reads_on = self.devices.iter().filter(|device| device.host == of).any(|device| {
             let on = device.reads(self.machines[of].powered) == Ok(Power::On);
-            let is_quick = device.delay < timing.level_timeout && device.mode != Mode::Hangs;
+            // Where the ladder is climbed it must answer a command, and be read, in one timeout.
+            let is_quick = device.delay * 3 < timing.level_timeout && device.mode != Mode::Hangs;
             let idle = device.fenced_at.is_none_or(|at| self.now.since(at) > checked);
             on && is_quick && idle
         });
