@@ -387,15 +387,14 @@ impl World {
     /// suspended, as long as it must doubt itself.
     pub(super) fn note_announce(&mut self, machine: usize) {
         let others = (0..self.machines.len()).filter(|other| *other != machine);
-        let newer = others.into_iter().any(|other| {
-            self.machines[other].holds() && self.ledger.held[other] > self.ledger.held[machine]
+        let doubts_since = self.ledger.doubts_since[machine]
+            .filter(|since| self.now < *since + self.plan.timing.deadtime);
+        let replaced = others.into_iter().any(|other| {
+            self.machines[other].holds()
+                && self.ledger.held[other] > self.ledger.held[machine]
+                && doubts_since.is_some_and(|since| self.ledger.holds_since[other] <= since)
         });
-        let doubts = self.ledger.doubts_since[machine]
-            .is_some_and(|since| self.now < since + self.plan.timing.deadtime);
-        self.expect(
-            !(newer && doubts),
-            "it announces what another one took while it was suspended",
-        );
+        self.expect(!replaced, "it announces what another one took while it was suspended");
         if self.ledger.rivals[machine] && self.has_rival(machine) {
             return;
         }
