@@ -314,7 +314,7 @@ impl World {
         })
     }
 
-    /// Whether a link passes from the one to the other: one that was answered before is heard on it.
+    /// Whether a link passes from the one to the other: one that was answered before is heard.
     fn passes(&self, from: usize, to: usize) -> bool {
         (0..usize::from(self.plan.links)).any(|link| !self.network.is_cut(link, from, to))
     }

@@ -23,6 +23,7 @@ pub const KEEPALIVE: Duration = Duration::from_millis(100);
 const TRANSIT: Duration = Duration::from_micros(50);
 
 /// What carries a heartbeat from one engine to the other.
+#[allow(dead_code, reason = "each program uses some of them")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Medium {
     /// The wire codec, there and back.
