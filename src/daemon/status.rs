@@ -231,7 +231,7 @@ impl Sources<'_> {
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _infallible = fmt_degradation(&mut text, what, self.names());
-        let (code, remedy) = remedy_of(what, self.names());
+        let (code, remedy) = remedy_of(what, self.plan);
         Trouble { code: code.to_owned(), what: text, since_ms: self.ago(since), remedy }
     }
 
@@ -424,7 +424,8 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// The code of a degradation for programs, and what to do about it.
-fn remedy_of(what: Degradation, names: &Names) -> (&'static str, String) {
+fn remedy_of(what: Degradation, plan: &Plan) -> (&'static str, String) {
+    let names = &plan.names;
     match what {
         Degradation::PeerMissing(node) => {
             let name = names.node(node);
@@ -435,10 +436,7 @@ fn remedy_of(what: Degradation, names: &Names) -> (&'static str, String) {
                 ),
             )
         }
-        Degradation::LinkDown(_, id) => {
-            let link = names.link(id);
-            ("link", format!("check cable, switch port and firewall of {link} on both nodes"))
-        }
+        Degradation::LinkDown(_, id) => ("link", link::remedy(plan, id)),
         Degradation::PeerNotReady(node) => {
             let name = names.node(node);
             ("peer-not-ready", format!("ask {name} why: tandem status there"))

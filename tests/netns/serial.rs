@@ -171,7 +171,21 @@ fn noise_and_console_text_on_the_only_cable_move_nothing() {
         pair.assert_not_logged(node, "lost: ", begun);
     }
     let gap = assert_nothing_moved(&pair, begun);
-    // One byte of fifty is damaged for a while: links may flap, nothing may move.
+    // A slow cable: shown, and nothing else.
+    for end in [End::A, End::B] {
+        pair.lab.cable(0).set_delay(end, Duration::from_millis(100));
+    }
+    for node in Node::BOTH {
+        pair.wait(&format!("{node} shows the delay"), || {
+            let status = pair.lab.status(node)?;
+            status["links"][0]["rtt_us"].as_u64().filter(|rtt| *rtt >= 200_000)
+        });
+    }
+    assert_nothing_moved(&pair, begun);
+    for end in [End::A, End::B] {
+        pair.lab.cable(0).set_delay(end, Duration::ZERO);
+    }
+    // Two bytes of a thousand are damaged and two lost, a third of the frames: the link may flap.
     for end in [End::A, End::B] {
         pair.lab.cable(0).set_noise(end, 2, 2);
     }
@@ -231,6 +245,11 @@ fn a_pair_on_one_slow_cable_does_all_that_a_pair_does() {
     let slow = "baud = 9600\nkeepalive = \"260ms\"\ndeadtime = \"1s\"";
     let config = LabConfig { isolated_grace: Duration::from_secs(4), ..cable_alone(slow) };
     let Some(pair) = Pair::running(config) else { return };
+    // A killed holder is back in time, with the line and what it held.
+    let killed = pair.lab.kill_daemon(Node::A);
+    pair.wait_log(Node::B, "peer a heard with a restarted daemon", killed);
+    pair.wait_whole(Node::A);
+    pair.assert_served_since(Node::A, killed);
     // A goodbye is heard and acknowledged over the cable.
     let stopped = pair.lab.signal_daemon(Node::B, nix::sys::signal::Signal::SIGTERM);
     pair.wait_log(Node::A, "peer b is stopped", stopped);
