@@ -41,8 +41,10 @@ impl Node {
             self.look = None;
             // Only a node that holds nothing fences.
             self.drop_ladders(out);
+            self.consider_handover(out);
             return;
         }
+        self.update_yielding();
         self.look_after_late_peers(out);
         self.note_silence();
         if let Some(holder) = self.heard_holder() {
@@ -73,20 +75,6 @@ impl Node {
         self.seek_proofs(out);
     }
 
-    /// Whether this node could become active now.
-    pub(super) fn is_eligible(&self) -> bool {
-        self.is_path_good()
-            && !self.stopping
-            && !self.is_purging()
-            && !self.holding.is_resting(self.now)
-    }
-
-    /// Whether this node's own service path is as good as any peer's was.
-    pub(super) fn is_path_good(&self) -> bool {
-        self.path.is_good_against(0)
-            && self.peers.iter().all(|peer| self.path.is_good_against(peer.good_nics()))
-    }
-
     /// What keeps this node from becoming active, if it holds nothing and follows nobody.
     pub(super) fn waiting(&self) -> Option<Waiting> {
         if let Role::Releasing(Releasing { told: true, .. }) = self.role.get() {
@@ -100,8 +88,10 @@ impl Node {
             Some(Waiting::Listening(self.initdead_until))
         } else if let Some(until) = self.holding.resting_until(self.now) {
             Some(Waiting::Resting(until))
-        } else if !self.is_eligible() {
+        } else if !self.is_path_good() {
             Some(Waiting::PathBad)
+        } else if self.is_yielding() {
+            Some(Waiting::Yielding)
         } else if let Some(first) = self.first_of_the_heard() {
             Some(Waiting::OtherFirst(first))
         } else {
@@ -151,7 +141,7 @@ impl Node {
             .or_else(|| Proof::from_release(said, us, self.newest_claim))
     }
 
-    fn is_proven(&self, peer: &Peer) -> bool {
+    pub(super) fn is_proven(&self, peer: &Peer) -> bool {
         peer.proof.is_some() || self.derived_proof(peer).is_some()
     }
 
@@ -240,23 +230,6 @@ impl Node {
                 peer.silent = silent;
             }
         }
-    }
-
-    /// A heard peer that could take over and goes before us: the one that itself held the higher
-    /// term, then the preferred node, then the lower number.
-    fn first_of_the_heard(&self) -> Option<NodeId> {
-        let preferred = |node: NodeId| self.settings.preferred == Some(node);
-        let local = self.settings.local;
-        let ours = (self.memory.held_term(), preferred(local), core::cmp::Reverse(local));
-        self.peers
-            .iter()
-            .filter(|peer| peer.is_heard())
-            .filter_map(|peer| peer.said.as_ref())
-            .filter(|said| said.flags.eligible && said.state != PeerState::Stopped)
-            .map(|said| (said.held_term, preferred(said.from), core::cmp::Reverse(said.from)))
-            .filter(|theirs| *theirs > ours)
-            .max()
-            .map(|(_, _, core::cmp::Reverse(node))| node)
     }
 
     fn judge_lost(&mut self) -> Lost {

@@ -79,6 +79,7 @@ impl Node {
         self.look = None;
         self.holding.missing.clear();
         self.holding.claims = Claims::default();
+        self.note_taking(out);
         for peer in &mut self.peers {
             peer.granted = Term::NONE;
             peer.grace_until = None;
@@ -198,6 +199,7 @@ impl Node {
         match outcome {
             Outcome::Confirmed => {
                 self.released = true;
+                self.note_given();
                 self.change_role(Role::Standby, Cause::Released, out);
             }
             Outcome::Refused(why) | Outcome::Unknown(why) => {

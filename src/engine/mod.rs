@@ -26,6 +26,7 @@ pub mod effect;
 pub mod event;
 mod fence;
 pub mod freshness;
+pub mod handover;
 mod health;
 mod holder;
 pub mod input;

@@ -94,6 +94,18 @@ impl Path {
         self.carrier & !self.unreachable
     }
 
+    /// Those of a peer's good NICs that this node has too.
+    pub(super) fn of_mine(&self, peer_mask: u8) -> u8 {
+        peer_mask & self.all
+    }
+
+    /// Whether a peer whose good NICs are `peer_mask` is better off: a NIC is good there that is
+    /// bad here, and none is bad there that is good here.
+    pub(super) fn is_worse_than(&self, peer_mask: u8) -> bool {
+        let (ours, theirs) = (self.good_mask(), self.of_mine(peer_mask));
+        theirs & !ours != 0 && ours & !theirs == 0
+    }
+
     /// Whether this node may judge, and serve in place of, a peer whose good NICs were
     /// `peer_mask`: at least one NIC is good here, and each that was good there. What is bad on
     /// both sides is not this node's fault. Without service NICs there is nothing to be bad.

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::event::{Cause, Degradation, FrozenCause, LinkState, Refusal};
+use super::handover::Stay;
 use super::link::Link;
 use super::node::Node;
 use super::peer::{Peer, Presence};
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub eligible: bool,
     /// Why it waits, if it holds nothing and nobody is heard to hold anything.
     pub waiting: Option<Waiting>,
+    /// Why it stays active though its service path is bad, if it is so.
+    pub stay: Option<Stay>,
     /// The other members.
     pub peers: Vec<PeerView>,
     /// This node's service NICs.
@@ -64,6 +67,8 @@ pub enum Waiting {
     Unasked,
     /// A takeover failed; the next one may begin at this moment.
     Resting(Instant),
+    /// It gave the service away because of its path, and lets others go first.
+    Yielding,
     /// This heard peer goes first.
     OtherFirst(NodeId),
     /// It cannot give up what it holds, and tries on.
@@ -168,6 +173,7 @@ impl Node {
             boot: self.settings.boot,
             eligible: self.is_eligible(),
             waiting: self.waiting(),
+            stay: self.stay(),
             peers: self.peers.iter().map(view_peer).collect(),
             nics: (0..self.settings.nics)
                 .map(NicId)

@@ -133,6 +133,7 @@ impl World {
             format!("nic{nic} of {} {what} its carrier", name(machine))
         });
         self.machines[machine].carrier[nic] = up;
+        self.ledger.path_bad_since[machine] = self.now;
         self.disturb(machine);
         self.give(machine, Input::Carrier { nic: NicId(nic as u8), up });
     }

@@ -9,7 +9,7 @@ use super::World;
 use super::device::{Device, Mode};
 use super::ledger::Word;
 use super::plan::{MACHINES_MAX, Plan, ms};
-use crate::engine::event::{Change, FrozenCause, ProofKind, Verdict};
+use crate::engine::event::{Cause, Change, FrozenCause, ProofKind, Verdict};
 use crate::engine::{Answer, Event, Input, Order, Outcome, RequestId};
 use crate::types::{FenceFault, Heartbeat, Instant, NodeId, PeerState, Power, Term};
 
@@ -100,6 +100,8 @@ impl World {
         ledger.owes_since[machine] = None;
         ledger.rivals[machine] = false;
         ledger.refused_at[machine] = None;
+        ledger.gave[machine] = false;
+        ledger.moved_at[machine] = None;
         ledger.degraded[machine] = 0;
         ledger.told_held[machine] = None;
         ledger.hung[machine] = self.machines[machine].disk == super::Disk::Hangs;
@@ -146,6 +148,7 @@ impl World {
         let is_known = newest.is_some_and(|word| word.life == life);
         let is_new = newest.is_none_or(|word| (life, seq) > (word.life, word.seq));
         if is_new && (answers || is_known) {
+            self.ledger.gave[machine] &= !heartbeat.state.may_hold();
             let before = newest.filter(|word| word.life == life && at < word.at + deadtime);
             *newest = Some(Word {
                 life,
@@ -236,27 +239,30 @@ impl World {
             self.check_precedence(machine);
         }
         self.ledger.held[machine] = term;
+        self.ledger.gave[machine] = false;
         self.ledger.owes_since[machine] = None;
         self.ledger.rivals[machine] = false;
         self.note_forgetting(machine);
     }
 
-    /// Nobody is passed over who is heard, could take over, and has newer data; then the preferred
-    /// node, then the lower number.
+    /// Nobody is passed over who is heard, could take over, and has more good service NICs; then
+    /// newer data; then the preferred node, then the lower number.
     fn check_precedence(&self, machine: usize) {
         let Some(told) = self.ledger.told_held[machine].filter(|_| self.is_timed()) else { return };
-        let rank = |held: Term, of: usize| {
+        let rank = |good: u32, held: Term, of: usize| {
             let preferred = self.plan.preferred == Some(Plan::node_id(of).get());
-            (held, preferred, core::cmp::Reverse(of))
+            (good, held, preferred, core::cmp::Reverse(of))
         };
         let node = self.node(machine).snapshot();
+        let good = node.nics.iter().filter(|nic| nic.good).count() as u32;
         for peer in &node.peers {
             let of = usize::from(peer.node.get()) - 1;
             let Some(word) = self.ledger.word(machine, of) else { continue };
             let is_heard = self.now < word.at + self.plan.timing.deadtime
                 && peer.incarnation == Some(word.life);
             let could = word.eligible && word.state != PeerState::Stopped;
-            let goes_first = rank(word.held_term, of) > rank(told, machine);
+            let theirs = rank(word.good_nics.count_ones(), word.held_term, of);
+            let goes_first = theirs > rank(good, told, machine);
             self.expect(!(is_heard && could && goes_first), "it passes over one that goes first");
         }
     }
@@ -330,7 +336,10 @@ impl World {
         let bad = (0..usize::from(self.plan.nics)).filter(|nic| !carrier[*nic]);
         let worse =
             word.is_some_and(|word| bad.into_iter().any(|nic| word.good_nics >> nic & 1 == 1));
-        self.expect(!worse, "it cuts a power though its path is worse than its victim's was");
+        // One that gave its service away in vain serves with half a path rather than not at all.
+        let in_vain = self.ledger.gave[machine] && silent_for >= timing.grace;
+        let told = "it cuts a power though its path is worse than its victim's was";
+        self.expect(!worse || in_vain, told);
         let held = word.is_some_and(|word| word.state.may_hold());
         let delay = if held { Duration::ZERO } else { self.plan.fence_delays[host] };
         self.expect(silent_for >= listens + delay, "it cuts a power sooner than it is told to");
@@ -399,6 +408,8 @@ impl World {
             self.check_fenced(machine, *node);
         } else if let Event::PeerLost { node, was_heard: true, .. } = event {
             self.check_lost(machine, *node);
+        } else if let Event::Role { cause: Cause::PathWorse(node), .. } = event {
+            self.check_handover(machine, *node);
         } else if let Event::Degraded { change, .. } = event {
             self.ledger.degraded[machine] += if *change == Change::Begun { 1 } else { -1 };
         } else if matches!(event, Event::PeerHeard { .. } | Event::Nic { good: true, .. }) {
@@ -410,6 +421,26 @@ impl World {
             self.owe(machine);
             self.ledger.rivals[machine] = self.is(machine, PeerState::Active);
         }
+    }
+
+    /// A holder gives its service away to one that is better off, and that it hears; and neither
+    /// at once, nor again and again.
+    fn check_handover(&mut self, machine: usize, to: NodeId) {
+        self.ledger.gave[machine] = true;
+        let word = self.ledger.word(machine, usize::from(to.get()) - 1);
+        let Some(word) = word.filter(|_| self.is_timed()) else { return };
+        let (now, timing) = (self.now, &self.plan.timing);
+        let good = self.node(machine).snapshot().nics.iter().filter(|nic| nic.good).fold(0, |mask, nic| mask | 1 << nic.id.0);
+        let better = word.good_nics & !good != 0 && good & !word.good_nics == 0;
+        self.expect(better, "it hands over to one that is no better off");
+        let ready = word.eligible && word.state == PeerState::Standby;
+        self.expect(ready, "it hands over to one that cannot take over");
+        self.expect(now < word.at + timing.deadtime, "it hands over to one that it does not hear");
+        let bad_since = self.ledger.path_bad_since[machine];
+        self.expect(now >= bad_since + timing.path_hold, "it hands over at once");
+        let rested = self.ledger.moved_at[machine].is_none_or(|at| now >= at + timing.path_rest);
+        self.expect(rested, "it hands over again before it has rested");
+        self.ledger.moved_at[machine] = Some(now);
     }
 
     /// Own lateness is not a peer's silence.

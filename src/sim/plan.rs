@@ -29,6 +29,10 @@ pub struct Timing {
     pub level_timeout: Duration,
     /// How long an unheard peer whose VIPs answer is left serving.
     pub grace: Duration,
+    /// How long a service path must be worse than a peer's before a holder hands over.
+    pub path_hold: Duration,
+    /// The rest after a move for a bad path.
+    pub path_rest: Duration,
     /// Between two checks of a fence device.
     pub fence_check_interval: Duration,
     /// From power to the start of the daemon.
@@ -44,6 +48,8 @@ impl Timing {
         initdead: ms(300),
         level_timeout: ms(200),
         grace: ms(500),
+        path_hold: ms(50),
+        path_rest: ms(2000),
         fence_check_interval: ms(1000),
         boot: ms(400),
     };
@@ -181,6 +187,8 @@ impl Plan {
             macs,
             initdead: self.timing.initdead,
             isolated_grace: self.timing.grace,
+            path_hold: self.timing.path_hold,
+            path_rest: self.timing.path_rest,
             preferred: self.preferred.and_then(NodeId::new),
             fence_check_interval: self.timing.fence_check_interval,
             config_digest: self.config_digests[local],

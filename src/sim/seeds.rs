@@ -302,6 +302,8 @@ fn plan(random: &mut Random) -> Plan {
             initdead: deadtime * 2,
             level_timeout: ms(random.choose(&[150, 300, 600])),
             grace: deadtime * (1 + random.below(8) as u32),
+            path_hold: keepalive * (1 + random.below(5) as u32),
+            path_rest: deadtime * (2 + random.below(20) as u32),
             fence_check_interval: ms(random.choose(&[500, 2000, 10_000])),
             boot: deadtime + ms(random.below(1000)),
         },
