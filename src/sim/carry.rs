@@ -26,13 +26,9 @@ const LATENESS_MAX: u64 = 3;
 impl World {
     /// Gives an input to a machine's daemon, or to its queue while it is paused.
     pub fn give(&mut self, machine: usize, input: Input) {
-        let local = self.local(machine);
-        let Some(daemon) = self.machines[machine].daemon_mut() else { return };
+        let Some(daemon) = self.machines[machine].daemon.as_ref() else { return };
         if daemon.paused {
-            if daemon.inbox.len() < INBOX_MAX || !matches!(input, Input::Heard { .. }) {
-                daemon.inbox.push_back(input);
-                daemon.inbox_since.get_or_insert(local);
-            }
+            self.keep_waiting(machine, input);
             return;
         }
         let mut effects = core::mem::replace(&mut self.effects.0, Effects::empty());
@@ -42,6 +38,16 @@ impl World {
             self.step(machine, answer, &mut effects, &mut answers);
         }
         self.effects.0 = effects;
+    }
+
+    #[cold]
+    fn keep_waiting(&mut self, machine: usize, input: Input) {
+        let local = self.local(machine);
+        let Some(daemon) = self.machines[machine].daemon_mut() else { return };
+        if daemon.inbox.len() < INBOX_MAX || !matches!(input, Input::Heard { .. }) {
+            daemon.inbox.push_back(input);
+            daemon.inbox_since.get_or_insert(local);
+        }
     }
 
     /// One input, and all its effects. What must be answered at once is added to `answers`.
@@ -56,6 +62,9 @@ impl World {
         self.note_input(machine, &input);
         let kept = self.story.keep_steps.then(|| input.clone());
         let Some(daemon) = self.machines[machine].daemon_mut() else { return };
+        if matches!(input, Input::Tick) {
+            daemon.note_tick(local);
+        }
         daemon.node.step(local, input, effects);
         daemon.tick_at = daemon.node.next_deadline();
         self.steps += 1;

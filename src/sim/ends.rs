@@ -9,6 +9,7 @@ use super::machine::{Disk, Taking};
 use super::plan::{Plan, ms};
 use super::queue::Happening;
 use super::seeds::{Trial, restart};
+use crate::engine::event::FrozenCause;
 use crate::engine::{Answer, Input};
 use crate::types::{Mac, PeerState, VipId};
 
@@ -40,7 +41,13 @@ impl Trial {
         // anybody's power: whoever is off then is switched on again.
         self.world.run(LATE_CUTS);
         self.mend();
-        let took = self.world.run_until(HEALING_MAX, one_holds);
+        let mut took = self.world.run_until(HEALING_MAX, one_holds);
+        if took.is_none() && self.is_frozen_by_a_contradiction() {
+            // A device that lied is believed again when it has read on, and its host was cut down
+            // before it could: a person who reads why they are frozen switches the host on.
+            (0..self.world.machines.len()).for_each(|machine| self.world.power_on(machine));
+            took = self.world.run_until(HEALING_MAX, one_holds);
+        }
         self.world.expect(took.is_some(), "everything is well, and nobody holds");
         self.world.run(timing.initdead + timing.boot + timing.deadtime);
         self.world.expect(one_holds(&self.world), "everything is well, and not just one holds");
@@ -58,6 +65,15 @@ impl Trial {
         if self.random.percent(40) {
             self.have_a_last_thing_happen();
         }
+    }
+
+    fn is_frozen_by_a_contradiction(&self) -> bool {
+        let awake = (0..self.world.machines.len()).filter(|m| self.world.machines[*m].is_awake());
+        let views = awake.map(|machine| self.world.node(machine).snapshot());
+        views.filter(|view| view.state == PeerState::Frozen).any(|view| {
+            let mut causes = view.peers.iter().filter_map(|peer| peer.frozen_cause);
+            causes.any(|cause| cause == FrozenCause::Contradicted)
+        })
     }
 
     /// One fault, in a pair that is well: what follows is known, and when.

@@ -1,5 +1,6 @@
 //! One machine of a world: power, boot, kernel, disk, NICs, and its daemon.
 
+use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -120,6 +121,13 @@ impl Daemon {
             ticked_at: Instant::ZERO,
             spins: 0,
         }
+    }
+
+    /// It has a tick at `local`, by its machine's clock.
+    pub(super) fn note_tick(&mut self, local: Instant) {
+        let at_once = local <= self.ticked_at + Duration::from_micros(1);
+        self.ticked_at = local;
+        self.spins = if at_once { self.spins + 1 } else { 0 };
     }
 
     /// Takes an operation out that is answered now; whether it was still waiting.
