@@ -179,7 +179,7 @@ impl Node {
 
     /// The resources are taken. That one which lives gave them up is a move as well: this node is
     /// in no hurry to give them back.
-    pub(super) fn note_taking(&mut self, out: &mut Effects) {
+    pub(super) fn note_taking(&mut self) {
         let moved = |peer: &Peer| {
             let said = peer.said.as_ref().filter(|_| peer.is_heard());
             said.is_some_and(|said| said.flags.released && said.state != PeerState::Stopped)
@@ -188,8 +188,11 @@ impl Node {
             self.handover.note_move(self.now, self.settings.path_rest);
         }
         self.handover.note_taken();
+    }
+
+    /// A release begins, for whatever reason.
+    pub(super) fn note_releasing(&mut self) {
         self.handover.hold_until = None;
-        self.tell_stay(None, out);
     }
 
     /// The release is done: whoever is better off goes first now.
@@ -288,7 +291,6 @@ impl Node {
 
     fn hand_over(&mut self, node: NodeId, out: &mut Effects) {
         self.handover.note_move(self.now, self.settings.path_rest);
-        self.handover.hold_until = None;
         self.handover.given = true;
         self.handover.spared_until = Some(self.now + self.settings.isolated_grace);
         self.release(Cause::PathWorse(node), out);
@@ -325,7 +327,8 @@ impl Node {
         if !serves || self.path.is_good_against(u8::MAX) {
             return None;
         }
-        let judged = self.peers.iter().map(|peer| self.judge_successor(peer)).max_by_key(rank_of)?;
+        let judged =
+            self.peers.iter().map(|peer| self.judge_successor(peer)).max_by_key(rank_of)?;
         match judged {
             Err(stay) => Some(stay),
             Ok(_) => {
@@ -340,8 +343,8 @@ impl Node {
         let hold = self.handover.hold_until.map(|until| {
             self.handover.rest_until.map_or(until, |rest_until| until.max(rest_until))
         });
-        let doubts = matches!(self.role.get(), Role::Active { doubt_until: Some(_), .. });
-        let hold = hold.filter(|_| !doubts);
+        let may_move = matches!(self.role.get(), Role::Active { doubt_until: None, .. });
+        let hold = hold.filter(|_| may_move);
         let waits = [self.handover.yields_until, self.handover.spared_until];
         let passive = self.is_passive() && self.handover.given;
         let waits = waits.into_iter().flatten().filter(|until| passive && *until > self.now);

@@ -19,6 +19,8 @@ const COLLISION_MAX: Duration = Duration::from_secs(15);
 
 /// How long a host is heard before its devices' off contradicts it, and what follows from it.
 const CONTRADICTION: Duration = Duration::from_millis(2500);
+/// The longest rest of a frozen ladder.
+pub(super) const LADDER_REST_MAX: Duration = Duration::from_secs(5);
 /// How long after a reading its proof may come, and the host be on again.
 const FENCED_MAX: Duration = Duration::from_secs(3);
 /// What a disk says that refuses a record.
@@ -430,14 +432,20 @@ impl World {
         let word = self.ledger.word(machine, usize::from(to.get()) - 1);
         let Some(word) = word.filter(|_| self.is_timed()) else { return };
         let (now, timing) = (self.now, &self.plan.timing);
-        let good = self.node(machine).snapshot().nics.iter().filter(|nic| nic.good).fold(0, |mask, nic| mask | 1 << nic.id.0);
+        let good = self
+            .node(machine)
+            .snapshot()
+            .nics
+            .iter()
+            .filter(|nic| nic.good)
+            .fold(0, |mask, nic| mask | 1 << nic.id.0);
         let better = word.good_nics & !good != 0 && good & !word.good_nics == 0;
         self.expect(better, "it hands over to one that is no better off");
         let ready = word.eligible && word.state == PeerState::Standby;
         self.expect(ready, "it hands over to one that cannot take over");
         self.expect(now < word.at + timing.deadtime, "it hands over to one that it does not hear");
-        let bad_since = self.ledger.path_bad_since[machine];
-        self.expect(now >= bad_since + timing.path_hold, "it hands over at once");
+        let since = self.ledger.path_bad_since[machine];
+        self.expect(now >= since + timing.path_hold, "it hands over at once");
         let rested = self.ledger.moved_at[machine].is_none_or(|at| now >= at + timing.path_rest);
         self.expect(rested, "it hands over again before it has rested");
         self.ledger.moved_at[machine] = Some(now);
@@ -542,7 +550,10 @@ impl World {
         }
         let serves = self.serves_before(of, machine, false) && self.now.since(changed) > settle;
         self.expect(!serves, "an operator's word against addresses that answer");
-        let checked = timing.fence_check_interval * 2 + timing.level_timeout * 4;
+        // A ladder that has failed rests, and no device of it is checked meanwhile.
+        let rests =
+            if self.is(machine, PeerState::Frozen) { LADDER_REST_MAX } else { Duration::ZERO };
+        let checked = timing.fence_check_interval * 2 + timing.level_timeout * 4 + rests;
         let known =
             self.now.since(ledger.devices_changed_at.max(changed)) > checked && quiet_for > checked;
         let reads_on = self.devices.iter().filter(|device| device.host == of).any(|device| {

@@ -4,6 +4,7 @@
 use core::time::Duration;
 
 use super::World;
+use super::check::LADDER_REST_MAX;
 use super::device::Mode;
 use super::machine::{Disk, Taking};
 use super::plan::{Plan, ms};
@@ -24,8 +25,6 @@ const LATE_CUTS: Duration = ms(1000);
 const TAKEOVER_MAX: Duration = ms(150);
 /// Until a record that was refused is written.
 const RECORD_MAX: Duration = ms(11_500);
-/// The longest rest of a frozen ladder.
-const LADDER_REST_MAX: Duration = ms(5_000);
 /// Until a claim is repeated.
 const CLAIMS_MAX: Duration = ms(2_500);
 /// The first rest after a takeover that failed.

@@ -192,8 +192,13 @@ impl State {
                 let machine = usize::from(m);
                 let local = world.local(machine);
                 let at = world.machines[machine].daemon.as_ref().and_then(|daemon| daemon.tick_at);
-                let beats = at.unwrap_or(local).as_nanos().div_ceil(BEAT.as_nanos() as u64);
-                let at = Instant::from_nanos(beats * BEAT.as_nanos() as u64);
+                let at = at.unwrap_or(local);
+                // A holder that may hand over does so before any time goes by.
+                let at_once =
+                    world.is(machine, PeerState::Active) && at <= local + Duration::from_nanos(1);
+                let beats = at.as_nanos().div_ceil(BEAT.as_nanos() as u64);
+                let beat = Instant::from_nanos(beats * BEAT.as_nanos() as u64);
+                let at = if at_once { local } else { beat };
                 world.machines[machine].clock_lead += at.since(local).as_nanos() as u64;
                 world.tick(machine);
                 // A claim is heard before the next tick, or never.

@@ -45,7 +45,8 @@ pub fn small_plan(nodes: u8, levels: &[u8]) -> Plan {
             initdead: BEAT,
             level_timeout: BEAT,
             grace: BEAT,
-            path_hold: BEAT,
+            // Whoever was heard is silent by the next beat.
+            path_hold: ms(0),
             path_rest: BEAT,
             fence_check_interval: NEVER,
             boot: BEAT,
