@@ -104,7 +104,8 @@ impl Node {
             if is_pending && self.look.is_some_and(|look| look.is_unasked()) {
                 return Some(Waiting::Unasked);
             }
-            self.settling_until().filter(|_| is_pending).map(Waiting::Settling)
+            let settling = self.settling_until().filter(|_| is_pending).map(Waiting::Settling);
+            settling.or_else(|| self.parted_until().map(Waiting::Parted))
         }
     }
 
@@ -130,6 +131,13 @@ impl Node {
         let rounds = self.look.map_or(Duration::ZERO, |look| look.window());
         let until = self.path.recovered_at()? + self.settings.initdead + rounds;
         (self.now < until).then_some(until)
+    }
+
+    /// Until when a lost peer is left alone because the silence of its VIPs says little.
+    fn parted_until(&self) -> Option<Instant> {
+        let lost = |peer: &&Peer| peer.presence == Presence::Lost && !self.is_proven(peer);
+        let parted = self.peers.iter().filter(lost).filter(|peer| self.is_parted_from(peer));
+        parted.filter_map(|peer| peer.grace_until).filter(|until| self.now < *until).max()
     }
 
     /// The proof that a peer's own words are, if they are one.
@@ -257,6 +265,7 @@ impl Node {
         let Some(verdict) = self.peers.get(index).map(|peer| self.look_verdict(peer)) else {
             return Lost::Nobody;
         };
+        let parted = self.peers.get(index).is_some_and(|peer| self.is_parted_from(peer));
         let Some(peer) = self.peers.get_mut(index) else { return Lost::Nobody };
         let node = peer.node();
         // Once a command may be on its way, the peer's last answers no longer call it back.
@@ -265,6 +274,11 @@ impl Node {
         }
         match verdict {
             Verdict::Pending => Lost::Pending,
+            // Silence behind a port that may have been dead before says little: as long as one
+            // that answers is left serving, so is one that cannot be asked.
+            Verdict::Silent if parted && now < *peer.grace_until.get_or_insert(now + grace) => {
+                Lost::Pending
+            }
             Verdict::Silent => {
                 peer.grace_until = None;
                 Lost::ToFence(Cause::VipsSilent(node))

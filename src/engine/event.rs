@@ -356,6 +356,8 @@ pub enum Degradation {
     ConfigDiffers(NodeId),
     /// This node's own service path is not good.
     PathBad,
+    /// Probes do not pass between this node and a peer over a service NIC that both call good.
+    Parted(NodeId, NicId),
 }
 
 /// What has become of a degradation.

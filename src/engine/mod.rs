@@ -20,6 +20,7 @@
 
 mod attempt;
 mod collision;
+mod crossing;
 mod decision;
 mod devices;
 pub mod effect;

@@ -155,6 +155,7 @@ impl Node {
                     self.note_nic(nic, good, out);
                 }
             }
+            Input::Across { nic, node, passes } => self.note_across(nic, node, passes),
             Input::Probed { asked } => {
                 if let Some(look) = &mut self.look {
                     look.note_probed(asked);
@@ -419,6 +420,10 @@ impl Node {
             .is_some_and(|peer| peer.proof.is_some() && (life.is_some() || at > peer.proof_at));
         if contradicted {
             self.void_proof(index, out);
+        }
+        let acquainted = self.peers.get(index).is_some_and(|peer| self.is_acquainted(peer));
+        if let Some(peer) = self.peers.get_mut(index).filter(|_| acquainted) {
+            peer.crossing.note_heard();
         }
         self.term = self.term.max(heartbeat.term);
         self.newest_claim = self.newest_claim.max(heartbeat.held_term).max(heartbeat.ask);

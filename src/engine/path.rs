@@ -89,6 +89,11 @@ impl Path {
         self.good_mask() & bit(nic) != 0
     }
 
+    /// Whether the NIC is among a peer's good ones.
+    pub(super) fn is_good_there(&self, nic: NicId, peer_mask: u8) -> bool {
+        self.of_mine(peer_mask) & bit(nic) != 0
+    }
+
     /// The good NICs, one bit each.
     pub(super) fn good_mask(&self) -> u8 {
         self.carrier & !self.unreachable

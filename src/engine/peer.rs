@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::crossing::Crossing;
 use super::effect::{Effect, Effects};
 use super::event::{Event, Life, LinkState, Refusal};
 use super::fence::Ladder;
@@ -86,6 +87,8 @@ pub(super) struct Peer {
     good_nics: u8,
     /// The MACs of its service NICs, as it told them.
     pub(super) macs: [Mac; NICS_MAX],
+    /// What the probes to and from it over the service NICs tell.
+    pub(super) crossing: Crossing,
     /// A proof by fencing or by an operator, not yet used. Grants and releases are in `said`.
     /// Never read back from a text: only evidence makes one.
     #[serde(skip_deserializing)]
@@ -126,6 +129,7 @@ impl Peer {
             role_since: now,
             good_nics: u8::MAX,
             macs: [Mac::NONE; NICS_MAX],
+            crossing: Crossing::default(),
             proof: None,
             proof_at: now,
             granted: Term::NONE,

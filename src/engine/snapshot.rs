@@ -63,6 +63,9 @@ pub enum Waiting {
     PathBad,
     /// A service NIC of it has only just recovered: until this moment silence proves nothing.
     Settling(Instant),
+    /// The nodes did not hear each other over a service NIC before the peer fell silent: until this
+    /// moment the silence of its VIPs is no reason to fence it.
+    Parted(Instant),
     /// Its questions who has the VIPs do not leave its service NICs.
     Unasked,
     /// A takeover failed; the next one may begin at this moment.
@@ -142,6 +145,8 @@ pub struct NicView {
     pub reach: bool,
     /// Both together.
     pub good: bool,
+    /// Whether probes to and from every peer pass over it; nothing if there are none.
+    pub across: Option<bool>,
 }
 
 /// One fence device of a peer.
@@ -182,6 +187,7 @@ impl Node {
                     carrier: self.path.has_carrier(id),
                     reach: self.path.has_reach(id),
                     good: self.path.is_nic_good(id),
+                    across: self.across(id),
                 })
                 .collect(),
             devices: self
@@ -199,6 +205,13 @@ impl Node {
             refused: Refusal::ALL.iter().map(|r| (*r, self.refused(*r))).collect(),
             late_answers: self.late_answers(),
         }
+    }
+}
+
+impl Node {
+    fn across(&self, nic: NicId) -> Option<bool> {
+        let told = self.peers.iter().filter_map(|peer| peer.crossing.passes(nic));
+        told.reduce(|one, other| one && other)
     }
 }
 

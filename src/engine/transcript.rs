@@ -121,6 +121,7 @@ impl Event {
                 | Degradation::LinkDown(node, _)
                 | Degradation::PeerNotReady(node)
                 | Degradation::ConfigDiffers(node) => names.node(*node),
+                Degradation::Parted(_, nic) => names.nic(*nic),
                 Degradation::FenceDevice(id) | Degradation::FenceContradicted(id) => {
                     names.device(*id)
                 }
@@ -559,6 +560,14 @@ pub fn fmt_degradation(f: &mut impl fmt::Write, what: Degradation, names: &Names
         }
         Degradation::ConfigDiffers(node) => {
             write!(f, "the configuration of {} differs from ours", names.node(node))
+        }
+        Degradation::Parted(node, nic) => {
+            let (node, nic) = (names.node(node), names.nic(nic));
+            write!(
+                f,
+                "nothing passes to and from {node} over {nic}, though both have carrier: a "
+            )?;
+            write!(f, "switch port is dead, here or there")
         }
         Degradation::PathBad => {
             write!(f, "a service NIC of this node has no carrier, or no ping target answers: ")?;
