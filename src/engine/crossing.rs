@@ -1,4 +1,5 @@
-//! Whether anything passes between this node and a peer over each service NIC, as their probes tell.
+//! Whether anything passes between this node and a peer over each service NIC: what their probes
+//! tell.
 //!
 //! That nothing passes does not tell whose port is dead: both may have carrier, and hear others. So
 //! it moves nothing by itself. It only makes the silence of the peer's VIPs worth less, once the

@@ -132,8 +132,7 @@ impl World {
             let what = if up { "gains" } else { "loses" };
             format!("nic{nic} of {} {what} its carrier", name(machine))
         });
-        let nics = usize::from(self.plan.nics);
-        if self.machines[machine].carrier.iter().take(nics).all(|carrier| *carrier) {
+        if self.has_good_nics(machine) {
             self.ledger.path_bad_since[machine] = self.now;
         }
         self.machines[machine].carrier[nic] = up;

@@ -21,6 +21,8 @@ const COLLISION_MAX: Duration = Duration::from_secs(15);
 const CONTRADICTION: Duration = Duration::from_millis(2500);
 /// The longest rest of a frozen ladder.
 pub(super) const LADDER_REST_MAX: Duration = Duration::from_secs(5);
+/// How long one that has handed over waits at least for one that could take over.
+const YIELD_MIN: Duration = Duration::from_secs(4);
 /// How long after a reading its proof may come, and the host be on again.
 const FENCED_MAX: Duration = Duration::from_secs(3);
 /// What a disk says that refuses a record.
@@ -82,11 +84,13 @@ impl World {
     /// Something has happened to a machine: what others see of it may lag behind.
     pub(super) fn disturb(&mut self, machine: usize) {
         self.ledger.disturbed_at[machine] = self.now;
+        self.sense_later();
     }
 
     /// Something has happened to the networks.
     pub(super) fn disturb_all(&mut self) {
         self.ledger.disturbed_at = [self.now; MACHINES_MAX];
+        self.sense_later();
     }
 
     /// A daemon starts: it has heard nobody yet, and must not have forgotten what it held.
@@ -151,6 +155,7 @@ impl World {
         let is_new = newest.is_none_or(|word| (life, seq) > (word.life, word.seq));
         if is_new && (answers || is_known) {
             self.ledger.gave[machine] &= !heartbeat.state.may_hold();
+            self.ledger.declined[machine] |= !heartbeat.flags.eligible;
             let before = newest.filter(|word| word.life == life && at < word.at + deadtime);
             *newest = Some(Word {
                 life,
@@ -263,6 +268,11 @@ impl World {
             let is_heard = self.now < word.at + self.plan.timing.deadtime
                 && peer.incarnation == Some(word.life);
             let could = word.eligible && word.state != PeerState::Stopped;
+            let waits = self.ledger.gave[machine]
+                && !self.ledger.declined[machine]
+                && word.since < self.ledger.gave_at[machine]
+                && self.now < self.ledger.gave_at[machine] + YIELD_MIN;
+            self.expect(!(is_heard && could && waits), "it takes back what it has just given");
             let theirs = rank(word.good_nics.count_ones(), word.held_term, of);
             let goes_first = theirs > rank(good, told, machine);
             self.expect(!(is_heard && could && goes_first), "it passes over one that goes first");
@@ -287,7 +297,7 @@ impl World {
         let drained = self.ledger.draining != Some(machine);
         self.expect(drained, "it cuts a power before it has taken in what has arrived");
         self.expect(self.machines[machine].kernel.is_empty(), "a holder cuts another's power");
-        let path = (0..usize::from(self.plan.nics)).any(|nic| self.machines[machine].carrier[nic]);
+        let path = (0..usize::from(self.plan.nics)).any(|nic| self.is_nic_good(machine, nic));
         self.expect(path || self.plan.nics == 0, "a deaf node cuts another's power");
         self.check_patience(machine, host);
         if self.network.noise.is_any() || !self.machines[host].is_awake() {
@@ -334,10 +344,8 @@ impl World {
         };
         let silent_for = self.now.since(since);
         self.expect(silent_for >= listens, "it cuts the power of one that it has not listened for");
-        let carrier = self.machines[machine].carrier;
-        let bad = (0..usize::from(self.plan.nics)).filter(|nic| !carrier[*nic]);
-        let worse =
-            word.is_some_and(|word| bad.into_iter().any(|nic| word.good_nics >> nic & 1 == 1));
+        let mut bad = (0..usize::from(self.plan.nics)).filter(|nic| !self.is_nic_good(machine, *nic));
+        let worse = word.is_some_and(|word| bad.any(|nic| word.good_nics >> nic & 1 == 1));
         // One that gave its service away in vain serves with half a path rather than not at all.
         let in_vain = self.ledger.gave[machine] && silent_for >= timing.grace;
         let told = "it cuts a power though its path is worse than its victim's was";
@@ -429,6 +437,11 @@ impl World {
     /// at once, nor again and again.
     fn check_handover(&mut self, machine: usize, to: NodeId) {
         self.ledger.gave[machine] = true;
+        self.ledger.gave_at[machine] = self.now;
+        self.ledger.declined[machine] = false;
+        let of = usize::from(to.get()) - 1;
+        let agree = self.plan.config_digests[machine] == self.plan.config_digests[of];
+        self.expect(agree, "it hands over to one with another configuration");
         let word = self.ledger.word(machine, usize::from(to.get()) - 1);
         let Some(word) = word.filter(|_| self.is_timed()) else { return };
         let (now, timing) = (self.now, &self.plan.timing);

@@ -89,7 +89,7 @@ impl Trial {
         }
         world.forget();
         world.note_fault(|| "and a last thing happens".to_owned());
-        let choice = random.below(16);
+        let choice = random.below(19);
         match choice {
             0 => self.lose_the_active(active),
             1 => self.stop_the_active(active),
@@ -104,25 +104,26 @@ impl Trial {
             10 => self.be_told_lies(active),
             11 => self.have_leftovers_released(active),
             12 => self.switch_an_outlet_on(active),
+            13..=15 => self.harm_a_path(active),
             _ => self.live_with_a_fault(active),
         }
     }
 
     /// Somebody else holds within a time, and `active` does not.
-    fn expect_failover(&mut self, active: usize, limit: Duration) {
+    pub(super) fn expect_failover(&mut self, active: usize, limit: Duration) {
         let moved = |w: &World| one_holds(w) && !w.machines[active].holds();
         let took = self.world.run_until(limit, moved);
         self.world.expect(took.is_some(), "nobody takes over in time");
     }
 
     /// How long it takes to find that a peer is silent, and has no address that answers.
-    fn detection(&self) -> Duration {
+    pub(super) fn detection(&self) -> Duration {
         let timing = &self.world.plan.timing;
         timing.deadtime + timing.keepalive * 3 + self.world.link_delay
     }
 
     /// How long a takeover takes for which nothing but words and devices that work are wanted.
-    fn takeover(&self) -> Duration {
+    pub(super) fn takeover(&self) -> Duration {
         TAKEOVER_MAX + self.world.link_delay * 8
     }
 

@@ -65,7 +65,10 @@ pub struct Ledger {
     pub(super) forgets: [bool; MACHINES_MAX],
     /// By machine: whether it gave its service away for its path, and has heard nobody hold since.
     pub(super) gave: [bool; MACHINES_MAX],
-    /// By machine: since when not all of its service NICs have carrier.
+    /// By machine: when it did, and whether anybody has told it since that it could not take over.
+    pub(super) gave_at: [Instant; MACHINES_MAX],
+    pub(super) declined: [bool; MACHINES_MAX],
+    /// By machine: since when not all of its service NICs are good.
     pub(super) path_bad_since: [Instant; MACHINES_MAX],
     /// By machine: when it last took part in a move for a bad path.
     pub(super) moved_at: [Option<Instant>; MACHINES_MAX],

@@ -158,8 +158,8 @@ mod tests {
             [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 1, 1, 0x88, 0xb5, b't', b'P', 1];
         assert_eq!(frame[..17], head);
         assert_eq!(frame[18..30], [1, 2, 3, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(frame[44..46], [0, 0]);
-        assert_eq!(frame[45 + 8], 7, "the echo of the incarnation");
+        assert_eq!(frame[45], 9, "the number");
+        assert_eq!(frame[53], 7, "the echo of the incarnation");
         assert_eq!(frame[61], 8, "the echo of the number");
     }
 

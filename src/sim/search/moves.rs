@@ -158,6 +158,7 @@ impl State {
             Happening::Deliver { .. }
             | Happening::Claim { .. }
             | Happening::Cut { .. }
+            | Happening::Sense { .. }
             | Happening::Boot { .. } => false,
         })
     }
@@ -179,6 +180,7 @@ impl State {
                 let host = self.world.devices[*device].host;
                 format!("the fence device of {} cuts its power", name(host))
             }
+            Happening::Sense { machine } => format!("pings and probes tell {}", name(*machine)),
             Happening::Boot { machine, .. } => format!("{} has booted", name(*machine)),
         }
     }
@@ -207,7 +209,8 @@ impl State {
                     Happening::Deliver { .. }
                     | Happening::Shell { .. }
                     | Happening::Cut { .. }
-                    | Happening::Boot { .. } => true,
+                    | Happening::Sense { .. }
+            | Happening::Boot { .. } => true,
                 });
             }
             Move::Take(place) => {
@@ -271,7 +274,9 @@ impl State {
             | Move::Devices(m, _) => usize::from(m),
             Move::Take(place) => match self.world.queue.at(usize::from(place)) {
                 Happening::Deliver { to, .. } | Happening::Claim { to, .. } => *to,
-                Happening::Shell { machine, .. } | Happening::Boot { machine, .. } => *machine,
+                Happening::Shell { machine, .. }
+                | Happening::Sense { machine }
+                | Happening::Boot { machine, .. } => *machine,
                 Happening::Cut { device } => self.world.devices[*device].host,
             },
         };
@@ -300,6 +305,7 @@ impl State {
             Happening::Deliver { .. }
             | Happening::Claim { .. }
             | Happening::Cut { .. }
+            | Happening::Sense { .. }
             | Happening::Boot { .. } => false,
         }) {
             let happening = world.queue.take(place);
@@ -321,6 +327,7 @@ impl State {
             // Whom nobody asks, nobody hears.
             Happening::Claim { to, .. } => !blind && machines[*to].daemon.is_some(),
             Happening::Shell { machine, uid, op, .. } => waits(*machine, *uid, op),
+            Happening::Sense { machine } => machines[*machine].daemon.is_some(),
             Happening::Boot { machine, boots } => {
                 machines[*machine].powered && machines[*machine].boots == *boots
             }
@@ -367,6 +374,7 @@ impl Under {
             Happening::Claim { .. }
             | Happening::Shell { .. }
             | Happening::Cut { .. }
+            | Happening::Sense { .. }
             | Happening::Boot { .. } => None,
         }
     }

@@ -48,6 +48,7 @@ pub fn small_plan(nodes: u8, levels: &[u8]) -> Plan {
             // Whoever was heard is silent by the next beat.
             path_hold: ms(0),
             path_rest: BEAT,
+            sense: BEAT,
             fence_check_interval: NEVER,
             boot: BEAT,
         },
