@@ -344,7 +344,8 @@ impl World {
         };
         let silent_for = self.now.since(since);
         self.expect(silent_for >= listens, "it cuts the power of one that it has not listened for");
-        let mut bad = (0..usize::from(self.plan.nics)).filter(|nic| !self.is_nic_good(machine, *nic));
+        let mut bad =
+            (0..usize::from(self.plan.nics)).filter(|nic| !self.is_nic_good(machine, *nic));
         let worse = word.is_some_and(|word| bad.any(|nic| word.good_nics >> nic & 1 == 1));
         // One that gave its service away in vain serves with half a path rather than not at all.
         let in_vain = self.ledger.gave[machine] && silent_for >= timing.grace;

@@ -210,7 +210,7 @@ impl State {
                     | Happening::Shell { .. }
                     | Happening::Cut { .. }
                     | Happening::Sense { .. }
-            | Happening::Boot { .. } => true,
+                    | Happening::Boot { .. } => true,
                 });
             }
             Move::Take(place) => {
