@@ -189,9 +189,9 @@ impl Sources<'_> {
             Some(Waiting::Parted(until)) => {
                 let left = millis(until.since(self.now));
                 format!(
-                    "nothing passed between the nodes over a service NIC before the other one fell \
-                     silent: its silent VIPs say little, and it is left alone for another {left} ms \
-                     (isolated-grace)"
+                    "nothing passed between the nodes over a service NIC before the other one \
+                     fell silent: that its VIPs are silent is no sign, and it is left alone for \
+                     another {left} ms (isolated-grace)"
                 )
             }
             Some(Waiting::Yielding) => {

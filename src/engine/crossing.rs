@@ -59,9 +59,10 @@ impl Node {
         }
     }
 
-    /// Whether the peer has been heard for so long that its probes pass if they can.
+    /// Whether the peer's daemon has run for so long that its pings have told what they find, and
+    /// its probes pass if they can: as long as a network may take at a start.
     pub(super) fn is_acquainted(&self, peer: &Peer) -> bool {
-        peer.heard_since().is_some_and(|since| self.now >= since + self.settings.initdead)
+        peer.was_heard() && self.now >= peer.life_since + self.settings.initdead
     }
 
     /// Whether the silence of the peer's VIPs may come from a port that was dead before it.

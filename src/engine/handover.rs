@@ -272,7 +272,8 @@ impl Node {
         if said.config_digest != self.settings.config_digest {
             return Err(Stay::ConfigDiffers(node));
         }
-        if said.state != PeerState::Standby || !said.flags.eligible || said.flags.purging {
+        let is_ready = said.flags.eligible && !said.flags.purging && self.is_acquainted(peer);
+        if said.state != PeerState::Standby || !is_ready {
             return Err(Stay::NotReady(node));
         }
         Ok(node)

@@ -165,6 +165,7 @@ impl World {
                 state: heartbeat.state,
                 held_term: heartbeat.held_term,
                 eligible: heartbeat.flags.eligible,
+                released: heartbeat.flags.released,
                 good_nics: heartbeat.good_nics,
             });
         }
@@ -245,6 +246,7 @@ impl World {
         if !adopts {
             self.check_precedence(machine);
         }
+        self.note_taken(machine);
         self.ledger.held[machine] = term;
         self.ledger.gave[machine] = false;
         self.ledger.owes_since[machine] = None;
@@ -457,12 +459,28 @@ impl World {
         self.expect(better, "it hands over to one that is no better off");
         let ready = word.eligible && word.state == PeerState::Standby;
         self.expect(ready, "it hands over to one that cannot take over");
+        let known_for = now.since(self.ledger.started_at[of]);
+        self.expect(known_for >= timing.initdead, "it hands over to one that has just started");
         self.expect(now < word.at + timing.deadtime, "it hands over to one that it does not hear");
         let since = self.ledger.path_bad_since[machine];
         self.expect(now >= since + timing.path_hold, "it hands over at once");
         let rested = self.ledger.moved_at[machine].is_none_or(|at| now >= at + timing.path_rest);
         self.expect(rested, "it hands over again before it has rested");
         self.ledger.moved_at[machine] = Some(now);
+    }
+
+    /// Who takes over from one that lives and gave its service away has taken part in a move.
+    fn note_taken(&mut self, machine: usize) {
+        let (now, deadtime) = (self.now, self.plan.timing.deadtime);
+        let gave = (0..self.machines.len()).any(|of| {
+            let word = self.ledger.word(machine, of);
+            word.is_some_and(|w| {
+                w.released && w.state != PeerState::Stopped && now < w.at + deadtime
+            }) && self.ledger.gave[of]
+        });
+        if gave {
+            self.ledger.moved_at[machine] = Some(now);
+        }
     }
 
     /// Own lateness is not a peer's silence.

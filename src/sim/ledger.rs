@@ -15,6 +15,7 @@ pub(super) struct Word {
     pub(super) state: PeerState,
     pub(super) held_term: Term,
     pub(super) eligible: bool,
+    pub(super) released: bool,
     pub(super) good_nics: u8,
 }
 

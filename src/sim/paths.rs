@@ -73,6 +73,21 @@ impl Trial {
         let same = self.world.node(now[0]).snapshot().term == term;
         self.world.expect(same, "a NIC that flaps moves the service there and back");
         self.world.check_views();
+        if self.world.machines.len() == 2 && !deaf && self.random.percent(50) {
+            self.move_back(now[0], active, nic);
+        }
+    }
+
+    /// The former holder's NIC is mended, and that of the new one goes: it moves back, later.
+    fn move_back(&mut self, from: usize, to: usize, nic: usize) {
+        let timing = self.world.plan.timing;
+        self.world.set_carrier(to, nic, true);
+        self.world.run(timing.keepalive + self.world.link_delay);
+        self.world.set_carrier(from, nic, false);
+        if timing.path_rest <= REST_SEEN_MAX {
+            let limit = timing.path_rest + timing.path_hold + timing.keepalive + self.takeover();
+            self.expect_failover(from, limit);
+        }
     }
 
     /// The same NIC goes on both sides, one a little later: nobody's fault.

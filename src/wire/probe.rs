@@ -78,11 +78,12 @@ impl Probe {
             self.echo_incarnation.0.to_be_bytes(),
             self.echo_number.to_be_bytes(),
         ];
-        let tagged: Vec<u8> = head.concat();
-        let tag = keys.tag(&tagged);
+        let tagged = words.as_flattened();
+        let tag = keys.tag(tagged);
         let mut frame = [0; FRAME_LEN];
         let ethernet = Mac::BROADCAST.0.into_iter().chain(mac.0).chain([high, low]);
-        for (place, byte) in frame.iter_mut().zip(ethernet.chain(tagged).chain(tag)) {
+        for (place, byte) in frame.iter_mut().zip(ethernet.chain(tagged.iter().copied()).chain(tag))
+        {
             *place = byte;
         }
         frame

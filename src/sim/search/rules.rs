@@ -84,6 +84,7 @@ pub(super) const RULES: &[(&str, &str, Rule)] = &[
     ("Resting", "until", Rule::Due),
     ("Peer", "settings", Rule::Skip),
     ("Peer", "presence_since", Rule::Past(Age::Contradiction)),
+    ("Peer", "life_since", Rule::Past(Age::Settle)),
     ("Peer", "first_seq", Rule::Skip),
     ("Peer", "newest_seq", Rule::Skip),
     ("Peer", "role_since", Rule::Skip),
