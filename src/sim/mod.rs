@@ -32,6 +32,7 @@ mod causes;
 pub mod check;
 pub mod device;
 mod ends;
+mod handovers;
 mod happen;
 mod ledger;
 pub mod machine;

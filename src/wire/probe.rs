@@ -61,7 +61,7 @@ impl Probe {
     pub fn emit(&self, mac: Mac, cluster: ClusterId, keys: &Keys) -> [u8; FRAME_LEN] {
         let [high, low] = ETHER_TYPE.to_be_bytes();
         let [magic, more_magic] = MAGIC;
-        let head = [
+        let words = [
             [
                 magic,
                 more_magic,

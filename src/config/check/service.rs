@@ -35,8 +35,8 @@ pub(super) fn check(
     if let Some(first) = raw.nics.first()
         && raw.nics.iter().all(|nic| nic.ping.is_none() && !findings.tells_of(&nic.ping_place))
     {
-        let wrong = "no service NIC has a ping target: a dead switch port is not noticed, and a \
-                     standby that is deaf with its carriers up cannot know it";
+        let wrong = "no service NIC has a ping target: of a switch port that is dead with its \
+                     carrier up nobody knows on whose side it is, and the service stays there";
         let instead = "write ping = [\"ADDRESS\"], a router or host behind the NIC";
         findings.warn(&first.name.place, wrong, instead);
     }
