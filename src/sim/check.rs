@@ -330,6 +330,11 @@ impl World {
         })
     }
 
+    /// Whether a link passes from the one to the other: who was answered before is heard on it.
+    fn passes(&self, from: usize, to: usize) -> bool {
+        (0..usize::from(self.plan.links)).any(|link| !self.network.is_cut(link, from, to))
+    }
+
     /// It has listened for as long as it must, and waited for as long as it was told to.
     fn check_patience(&self, machine: usize, host: usize) {
         let timing = &self.plan.timing;
@@ -371,7 +376,14 @@ impl World {
         if quiet_for < timing.deadtime + timing.initdead {
             return;
         }
-        let heard_at = self.ledger.word(machine, host).map(|word| word.at);
+        // A life that recorded words have introduced is heard, and not believed.
+        let node = self.node(machine).snapshot();
+        let view = node.peers.iter().find(|peer| peer.node == Plan::node_id(host));
+        let word = self.ledger.word(machine, host);
+        if word.is_some() && word.map(|word| word.life) != view.and_then(|view| view.incarnation) {
+            return;
+        }
+        let heard_at = word.map(|word| word.at);
         self.expect(
             heard_at.is_some(),
             "it cuts the power of one that serves, and that it never heard",
@@ -397,15 +409,14 @@ impl World {
     /// suspended, as long as it must doubt itself.
     pub(super) fn note_announce(&mut self, machine: usize) {
         let others = (0..self.machines.len()).filter(|other| *other != machine);
-        let newer = others.into_iter().any(|other| {
-            self.machines[other].holds() && self.ledger.held[other] > self.ledger.held[machine]
+        let doubts_since = self.ledger.doubts_since[machine]
+            .filter(|since| self.now < *since + self.plan.timing.deadtime);
+        let replaced = others.into_iter().any(|other| {
+            self.machines[other].holds()
+                && self.ledger.held[other] > self.ledger.held[machine]
+                && doubts_since.is_some_and(|since| self.ledger.holds_since[other] <= since)
         });
-        let doubts = self.ledger.doubts_since[machine]
-            .is_some_and(|since| self.now < since + self.plan.timing.deadtime);
-        self.expect(
-            !(newer && doubts),
-            "it announces what another one took while it was suspended",
-        );
+        self.expect(!replaced, "it announces what another one took while it was suspended");
         if self.ledger.rivals[machine] && self.has_rival(machine) {
             return;
         }
@@ -425,8 +436,13 @@ impl World {
             self.check_handover(machine, *node);
         } else if let Event::Degraded { change, .. } = event {
             self.ledger.degraded[machine] += if *change == Change::Begun { 1 } else { -1 };
-        } else if matches!(event, Event::PeerHeard { .. } | Event::Nic { good: true, .. }) {
-            // A cut has healed, or a NIC is back: whoever holds tells it.
+        } else if let Event::PeerHeard { node, .. } = event {
+            // A cut has healed: whoever holds tells it, but not before another holder gives way.
+            self.owe(machine);
+            let word = self.ledger.word(machine, usize::from(node.get()) - 1);
+            let is_rival = word.is_some_and(|word| word.state.may_hold());
+            self.ledger.rivals[machine] |= is_rival && self.is(machine, PeerState::Active);
+        } else if matches!(event, Event::Nic { good: true, .. }) {
             self.owe(machine);
         } else if matches!(event, Event::TwoActives { verdict, .. } if *verdict != Verdict::WeYield)
         {
@@ -463,7 +479,7 @@ impl World {
         let others = (0..self.machines.len()).filter(|other| *other != machine);
         others.into_iter().any(|other| {
             let may_hold = self.state(other).is_some_and(PeerState::may_hold);
-            may_hold && self.machines[other].is_awake() && self.are_linked(machine, other)
+            may_hold && self.machines[other].is_awake() && self.passes(other, machine)
         })
     }
 
@@ -543,7 +559,8 @@ impl World {
             self.now.since(ledger.devices_changed_at.max(changed)) > checked && quiet_for > checked;
         let reads_on = self.devices.iter().filter(|device| device.host == of).any(|device| {
             let on = device.reads(self.machines[of].powered) == Ok(Power::On);
-            let is_quick = device.delay < timing.level_timeout && device.mode != Mode::Hangs;
+            // Where the ladder is climbed it must answer a command, and be read, in one timeout.
+            let is_quick = device.delay * 3 < timing.level_timeout && device.mode != Mode::Hangs;
             let idle = device.fenced_at.is_none_or(|at| self.now.since(at) > checked);
             on && is_quick && idle
         });

@@ -11,7 +11,7 @@ use super::plan::{Plan, ms};
 use crate::engine::Snapshot;
 use crate::engine::event::Degradation;
 use crate::engine::snapshot::PeerView;
-use crate::types::{FenceFault, LinkId, NicId, PeerState};
+use crate::types::{FenceFault, Instant, LinkId, NicId, PeerState};
 
 /// How long a repair that failed may take, and a doubt beside it.
 const REPAIR_MAX: Duration = ms(2500);
@@ -136,7 +136,11 @@ impl World {
         let fences = matches!(view.state, PeerState::Fencing | PeerState::Frozen);
         let checked = timing.fence_check_interval * 2 + timing.level_timeout * 2 + ms(500);
         let ledger = &self.ledger;
-        let since = ledger.devices_changed_at.max(ledger.disturbed_at[machine]);
+        // While a ladder is climbed, or rests, its devices are not checked.
+        let settled_at = view.since.as_nanos().saturating_sub(self.machines[machine].clock_lead);
+        let settled_at = Instant::from_nanos(settled_at);
+        let changed_at = ledger.devices_changed_at.max(ledger.disturbed_at[machine]);
+        let since = changed_at.max(settled_at);
         if fences || peer.ladder_next.is_some() || self.now.since(since) <= checked {
             return;
         }

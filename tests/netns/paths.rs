@@ -136,7 +136,8 @@ fn without_ping_targets_a_dead_switch_port_is_told_and_moves_nothing() {
     pair.end();
 }
 
-/// The carriers of both nodes go, A's first: nobody's fault, nothing moves, and A says why it stays.
+/// The carriers of both nodes go, A's first: nobody's fault, nothing moves, and A says why it
+/// stays.
 #[test]
 fn a_path_that_is_bad_on_both_sides_moves_nothing() {
     let Some(pair) = Pair::running(pair::config()) else { return };

@@ -92,8 +92,8 @@ fn run(rig: &mut Rig, rounds: u32, mut says: impl FnMut()) -> Vec<bool> {
     told
 }
 
-// In: node 2 answers; somebody replays all that it said; it answers again with another key, and then
-// with the right one.
+// In: node 2 answers; somebody replays all that it said; it answers again with another key, and
+// then with the right one.
 // Out: probes pass only while it answers with the right key.
 #[test]
 fn probes_pass_while_the_peer_answers_and_no_recording_or_forgery_keeps_them_alive() {
@@ -122,8 +122,8 @@ fn probes_pass_while_the_peer_answers_and_no_recording_or_forgery_keeps_them_ali
 }
 
 // In: ten thousand frames that look like probes and are none.
-// Out: no turn takes long. They may crowd out the right ones, which is as if nothing passed; when they
-// cease probes pass again.
+// Out: no turn takes long. They may crowd out the right ones, which is as if nothing passed; when
+// they cease probes pass again.
 #[test]
 fn a_flood_of_false_probes_holds_nothing_up() {
     let Some(world) = World::new() else { return };
