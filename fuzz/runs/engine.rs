@@ -114,6 +114,8 @@ fn settings(choices: &mut Choices<'_>) -> Settings {
         macs: [Mac([2, 0, 0, 0, 0, 1]); NICS_MAX],
         initdead: Duration::from_secs(2),
         isolated_grace: Duration::from_secs(3),
+        path_hold: Duration::from_millis(300),
+        path_rest: Duration::from_secs(4),
         preferred: choices.flag().then(|| node_id(1 + choices.below(3))),
         fence_check_interval: Duration::from_secs(10),
         config_digest: 5,
@@ -234,6 +236,10 @@ impl Life {
                 Input::Done { op, outcome: outcome(choices) }
             }
             22 => Input::Carrier { nic, up: choices.flag() },
+            23 if choices.flag() => {
+                let node = node_id(1 + choices.below(4));
+                Input::Across { nic, node, passes: choices.flag() }
+            }
             23 => Input::Reach { nic, up: choices.flag() },
             24 => Input::Claim { vip, mac, at: self.now },
             25 => Input::VipGone { vip },

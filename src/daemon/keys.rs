@@ -148,6 +148,11 @@ impl Codec {
         })
     }
 
+    /// The keys, for the probes between the nodes.
+    pub fn keys(&self) -> Keys {
+        self.keys.clone()
+    }
+
     /// The bytes of a heartbeat, in the form that its link has.
     pub fn emit(&mut self, heartbeat: &Heartbeat) -> Encoded {
         let link = self.links.get_mut(heartbeat.link.index());

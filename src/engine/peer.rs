@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::crossing::Crossing;
 use super::effect::{Effect, Effects};
 use super::event::{Event, Life, LinkState, Refusal};
 use super::fence::Ladder;
@@ -70,6 +71,8 @@ pub(super) struct Peer {
     pub(super) identity: Option<Identity>,
     /// How many incarnations of it were accepted; it echoes this.
     pub(super) session: Session,
+    /// Since when this life of it is known.
+    pub(super) life_since: Instant,
     /// The newest accepted heartbeat, if it may still be believed.
     pub(super) said: Option<Heartbeat>,
     /// The number of the heartbeat that made this life believed. No window knows which ones before
@@ -88,6 +91,10 @@ pub(super) struct Peer {
     pub(super) macs: [Mac; NICS_MAX],
     /// Which of them it has told in this life, one bit each.
     macs_told: u8,
+    /// The digest of its configuration, as it told it last in this life.
+    pub(super) config_digest: Option<u64>,
+    /// What the probes to and from it over the service NICs tell.
+    pub(super) crossing: Crossing,
     /// A proof by fencing or by an operator, not yet used. Grants and releases are in `said`.
     /// Never read back from a text: only evidence makes one.
     #[serde(skip_deserializing)]
@@ -121,6 +128,7 @@ impl Peer {
             presence_since: now,
             identity: None,
             session: Session::default(),
+            life_since: now,
             said: None,
             first_seq: Seq::default(),
             newest_seq: Seq::default(),
@@ -129,6 +137,8 @@ impl Peer {
             good_nics: u8::MAX,
             macs: [Mac::NONE; NICS_MAX],
             macs_told: 0,
+            config_digest: None,
+            crossing: Crossing::default(),
             proof: None,
             proof_at: now,
             granted: Term::NONE,
@@ -259,7 +269,7 @@ impl Peer {
         if !answers_us {
             return Hearing::Introduced;
         }
-        let life = self.begin_life(heartbeat);
+        let life = self.begin_life(heartbeat, now);
         if let Some(link) = self.links.get_mut(heartbeat.link.index()) {
             link.admit(heartbeat.seq);
             link.hear(heartbeat, at);
@@ -269,7 +279,7 @@ impl Peer {
         Hearing::Accepted(Some(life))
     }
 
-    fn begin_life(&mut self, heartbeat: &Heartbeat) -> Life {
+    fn begin_life(&mut self, heartbeat: &Heartbeat, now: Instant) -> Life {
         let life = match self.identity {
             None => Life::First,
             Some(before) if before.boot == heartbeat.boot => Life::Restarted,
@@ -280,9 +290,11 @@ impl Peer {
             boot: heartbeat.boot,
             session: heartbeat.session,
         });
+        self.life_since = now;
         self.session = Session(self.session.0.wrapping_add(1));
         self.first_seq = heartbeat.seq;
         self.macs_told = 0;
+        self.config_digest = None;
         self.said = None;
         self.granted = Term::NONE;
         self.introducing = None;
@@ -305,6 +317,7 @@ impl Peer {
             identity.session = heartbeat.session;
         }
         self.note_macs(&heartbeat.macs);
+        self.config_digest = heartbeat.config_digest.or(self.config_digest);
         self.good_nics = heartbeat.good_nics;
         self.said = Some(*heartbeat);
         for (link, hears) in self.links.iter_mut().zip(heartbeat.hears) {

@@ -13,7 +13,7 @@ pub const LINKS_MAX: usize = 16;
 pub const NICS_MAX: usize = 8;
 /// How many bytes a heartbeat takes on a serial line, framing included, as long as no node has been
 /// up for 292 years, started 2 million takeovers or sent 34 thousand million heartbeats. What a
-/// line can carry is reckoned with it (docs/PROTOCOL.md §7).
+/// line can carry is reckoned with it (docs/PROTOCOL.md §8).
 pub const SERIAL_FRAME_LEN: u32 = 124;
 
 /// The sender's role, as told to its peers.

@@ -3,7 +3,7 @@
 //! It decides only what may be left out of one heartbeat and said in the next. Whatever the other
 //! node acts on is in each: who speaks, in which life, to which life, the terms, what is asked and
 //! granted. In turns, one a heartbeat, come what changes only when a machine or a file does: the
-//! MACs and the digests. `docs/PROTOCOL.md` §7 explains every field.
+//! MACs and the digests. `docs/PROTOCOL.md` §8 explains every field.
 //!
 //! ```text
 //!   bytes

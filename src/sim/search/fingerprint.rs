@@ -147,6 +147,10 @@ impl Fingerprints {
                     canon.add(3);
                     canon.add(*device as u64);
                 }
+                Happening::Sense { machine } => {
+                    canon.add(5);
+                    canon.add(*machine as u64);
+                }
                 Happening::Boot { machine, .. } => {
                     canon.add(4);
                     canon.add(*machine as u64);
@@ -201,6 +205,7 @@ fn add_heartbeat(canon: &mut Canon, world: &World, to: usize, heartbeat: &Heartb
         Happening::Claim { .. }
         | Happening::Shell { .. }
         | Happening::Cut { .. }
+        | Happening::Sense { .. }
         | Happening::Boot { .. } => false,
     });
     canon.add(newer.count() as u64);
