@@ -58,7 +58,7 @@ const RECORD: Token = Token(2);
 const LINKS: usize = 16;
 const CONTROL: usize = LINKS + LINKS_MAX;
 const FENCE: usize = CONTROL + ControlServer::TOKENS;
-const NETWORK: usize = FENCE + crate::io::fence::ORDERS_MAX;
+const NETWORK: usize = FENCE + crate::io::fence::TOKENS;
 
 /// The daemon at work.
 pub(super) struct Shell {

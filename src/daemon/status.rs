@@ -524,6 +524,8 @@ fn frozen_code(cause: FrozenCause) -> &'static str {
         FrozenCause::Unreachable => "unreachable",
         FrozenCause::Refuses(FenceFault::Credentials) => "credentials",
         FrozenCause::Refuses(FenceFault::Privilege) => "privilege",
+        FrozenCause::Refuses(FenceFault::Unsupported) => "unsupported",
+        FrozenCause::Refuses(FenceFault::Exhausted) => "exhausted",
         FrozenCause::Refuses(_) => "refused",
         FrozenCause::StaysOn => "stays-on",
         FrozenCause::Unclear => "unclear",

@@ -175,8 +175,10 @@ fn lacking_privilege_is_told_apart_wherever_it_is_refused() {
 
 #[test]
 fn refused_and_not_carried_out_are_told_apart() {
-    let refuses = Knobs { refuse: Some(0xc1), ..Knobs::default() };
-    assert_eq!(outcome_of(refuses, Order::Off), Err(FenceFault::Refused));
+    for (code, fault) in [(0xff, FenceFault::Refused), (0xc1, FenceFault::Unsupported)] {
+        let refuses = Knobs { refuse: Some(code), ..Knobs::default() };
+        assert_eq!(outcome_of(refuses, Order::Off), Err(fault));
+    }
     let mut world = World::new(Knobs { lies: true, ..Knobs::default() }, &AUTO);
     assert_eq!(world.run(Order::Off).0, Ok(Power::Unknown), "acknowledged is not off");
     world.settle();
@@ -201,7 +203,7 @@ fn kinds_of_silence_are_told_apart_at_the_deadline() {
         (Knobs { mute: true, ..Knobs::default() }, FenceFault::Timeout),
         (Knobs { wrong_code: true, ..Knobs::default() }, FenceFault::Timeout),
         (Knobs { busy: u32::MAX, ..Knobs::default() }, FenceFault::Refused),
-        (Knobs { sessions_max: 0, ..Knobs::default() }, FenceFault::Refused),
+        (Knobs { sessions_max: 0, ..Knobs::default() }, FenceFault::Exhausted),
     ];
     for (knobs, expected) in cases {
         let what = format!("{knobs:?}");
