@@ -180,6 +180,7 @@ impl Shell {
             leftovers: !self.network.leftovers().is_empty(),
         };
         self.reopen_links();
+        self.keep_sessions();
         self.feed(Input::Start(remembered));
         self.take_occurrences();
         Ok(())
@@ -206,6 +207,7 @@ impl Shell {
         }
         self.write_records();
         self.flush_recorder();
+        self.close_sessions(&mut events);
         Ok(())
     }
 
@@ -293,6 +295,7 @@ impl Shell {
         self.take_occurrences();
         self.fences.expire(self.poll.registry(), self.now);
         self.take_readings();
+        self.tell_weaknesses();
         self.records.expire(self.poll.registry(), self.now);
         self.write_records();
         while let Some((op, outcome)) = self.records.take_done() {

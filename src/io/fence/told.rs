@@ -14,7 +14,12 @@ pub(super) struct Told {
 impl Told {
     /// The level for a verdict: the engine tells what became of an order; what is added here is the
     /// device's own word, once as long as it stays the same. A frozen pair asks for ever.
-    pub(super) fn level(&mut self, device: DeviceId, order: Order, verdict: &Verdict) -> log::Level {
+    pub(super) fn level(
+        &mut self,
+        device: DeviceId,
+        order: Order,
+        verdict: &Verdict,
+    ) -> log::Level {
         if order == Order::Check {
             return log::Level::Debug;
         }

@@ -75,10 +75,7 @@ impl Command {
         let mut rest = vec![ADDRESS_CONSOLE, (seq & SEQ_MAX) << 2, command];
         match self {
             Self::RaisePrivilege => rest.push(PRIVILEGE_OPERATOR),
-            Self::ReadPower
-            | Self::TellFirmware
-            | Self::TellDeviceGuid
-            | Self::TellSystemGuid => {}
+            Self::ReadPower | Self::TellFirmware | Self::TellDeviceGuid | Self::TellSystemGuid => {}
             Self::TellLogins => {
                 rest.extend_from_slice(&[EXTENDED | CHANNEL_THIS, PRIVILEGE_OPERATOR]);
             }

@@ -154,7 +154,8 @@ impl Stage {
         match self {
             Self::Listing(_, _, tries)
             | Self::Opening(_, tries)
-            | Self::Proving(_, tries) | Self::Confirming(_, tries) => tries,
+            | Self::Proving(_, tries)
+            | Self::Confirming(_, tries) => tries,
             Self::Asking(_, asked) => &asked.tries,
         }
     }
