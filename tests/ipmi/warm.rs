@@ -1,13 +1,16 @@
 //! The pool with sessions that are kept, over real sockets: against the test suite's BMC, which
 //! misbehaves, and against `ipmi_sim`.
 
+use std::process::Command;
 use std::time::Duration;
 
 use tandem::config::device::{Device, Suite};
 use tandem::io::fence::Order;
 use tandem::types::{DeviceId, FenceFault, Power};
+use tandem::wire::ipmi::Weakness;
 
-use crate::bmc::{BmcServer, Knobs};
+use crate::bmc::{BmcServer, Knobs, PASSWORD, USER};
+use crate::ipmi_sim::{IpmiSim, require};
 use crate::pool::{Loop, bmc_device};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -262,4 +265,43 @@ fn fences_over_a_network_that_loses_a_fifth_each_way_all_succeed() {
     server.bmc().knobs.loss = 0;
     rig.close();
     assert!(server.bmc().open_sessions() <= 16);
+}
+
+/// What `ipmi_sim` says of its sessions, asked in one of the asker's own.
+fn active_sessions(sim: &IpmiSim) -> u32 {
+    let port = sim.address.port().to_string();
+    let output = Command::new(require("ipmitool", "ipmitool"))
+        .args(["-I", "lanplus", "-C", "3", "-H", "127.0.0.1", "-p", &port])
+        .args(["-U", USER, "-P", PASSWORD, "session", "info", "active"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find(|line| line.starts_with("active sessions")).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn ipmi_sim_is_fenced_through_one_session_and_has_none_left_at_the_end() {
+    let sim = IpmiSim::with_chassis();
+    let device = bmc_device(sim.address, Suite::Auto);
+    let mut rig = Loop::new();
+    rig.keep();
+    assert_eq!(rig.run(&device, Order::Check, TIMEOUT).0, Ok(Power::On));
+    rig.linger(Duration::from_millis(500));
+    let session = rig.pool.session(DeviceId(0)).unwrap();
+    assert_eq!(session.facts.firmware.map(|it| (it.major, it.minor)), Some((9, 8)));
+    assert!(session.facts.weaknesses.contains(&Weakness::SuiteZero), "{:?}", session.facts);
+    let since = session.since;
+    let mut times = Vec::new();
+    for _ in 0..20 {
+        sim.set_power(true);
+        times.push(fence(&mut rig, &device));
+        assert!(!sim.has_power());
+        assert_eq!(active_sessions(&sim), 2, "this one's, and the one that is kept");
+    }
+    times.sort();
+    println!("median {:?}, slowest {:?}", times[10], times[19]);
+    assert_eq!(rig.pool.session(DeviceId(0)).unwrap().since, since, "the same session");
+    rig.close();
+    assert_eq!(active_sessions(&sim), 1);
 }
