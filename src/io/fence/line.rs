@@ -120,6 +120,14 @@ impl Line {
         }
     }
 
+    /// An order is given now.
+    pub(super) fn postpone(&mut self, now: Instant) {
+        self.reopen_at = self.reopen_at.map(|_| now + self.reopen_pause);
+        if let Some(conn) = &mut self.conn {
+            conn.answered_at = now;
+        }
+    }
+
     /// The session is closed for good.
     pub(super) fn take_conn(&mut self, now: Instant) -> Option<Conn> {
         self.reopen_at = None;

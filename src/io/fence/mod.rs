@@ -187,11 +187,11 @@ impl FencePool {
         self.keep_from = Some(from);
     }
 
-    /// Closes all sessions that are kept, and keeps none from now on. It is done when the pool
-    /// [`Self::is_idle`].
+    /// Gives everything up, closes all sessions that are kept, and keeps none from now on. It is
+    /// done when the pool [`Self::is_idle`].
     pub fn close_sessions(&mut self, registry: &Registry, now: Instant) {
         self.keep_from = None;
-        self.cancel_where(registry, now, |running| running.op.is_none());
+        self.cancel_where(registry, now, |_| true);
         let lines = self.lines.values_mut();
         let conns: Vec<Conn> = lines.filter_map(|line| line.take_conn(now)).collect();
         for mut conn in conns {
@@ -273,9 +273,8 @@ impl FencePool {
                 continue;
             };
             conn.receive(registry, now);
-            if line.learn_facts() {
-                self.weaknesses.extend(line.take_untold().into_iter().map(|it| (*id, it)));
-            }
+            let id = *id;
+            self.learn_facts(id);
             return;
         }
         if let Some(conn) = self.leaving.iter_mut().find(|conn| conn.token == token) {
@@ -307,14 +306,26 @@ impl FencePool {
                 self.settle(registry, now, slot);
             }
         }
-        for conn in self.lines.values_mut().filter_map(|line| line.conn.as_mut()) {
-            conn.expire(registry, now);
+        let ids: Vec<DeviceId> = self.lines.keys().copied().collect();
+        for id in ids {
+            if let Some(conn) = self.lines.get_mut(&id).and_then(|line| line.conn.as_mut()) {
+                conn.expire(registry, now);
+                self.learn_facts(id);
+            }
         }
         for conn in &mut self.leaving {
             conn.expire(registry, now);
         }
         self.leaving.retain(|conn| !conn.client.is_idle());
         self.keep_alive(registry, now);
+    }
+
+    /// Takes over what a BMC has said of itself since.
+    fn learn_facts(&mut self, id: DeviceId) {
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        if line.learn_facts() {
+            self.weaknesses.extend(line.take_untold().into_iter().map(|it| (id, it)));
+        }
     }
 
     /// Asks the sessions that were not heard of for long, and opens those that were lost.
@@ -327,6 +338,10 @@ impl FencePool {
         });
         let due: Vec<_> = due.map(|(id, line)| (*id, line.device.clone())).collect();
         for (device, config) in due {
+            if let Some(line) = self.lines.get_mut(&device) {
+                // Whatever becomes of this order, the next one is not due at once.
+                line.postpone(now);
+            }
             let deadline = now + ALIVE_TIMEOUT;
             let job = Job { op: OpId(0), device, order: Order::Check, deadline };
             self.begin(registry, now, job, None, &config);
