@@ -1,4 +1,5 @@
-//! The fence devices in the status document: what they read, how their sessions stand, who they are.
+//! The fence devices in the status document: what they read, how their sessions stand, who they
+//! are.
 
 use super::remedy;
 use super::status::Sources;

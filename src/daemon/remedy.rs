@@ -59,7 +59,8 @@ pub(super) const fn of_weakness(weakness: Weakness) -> (&'static str, &'static s
     match weakness {
         Weakness::SuiteZero => (
             "cipher suite 0 is enabled: whoever reaches it can switch the power without a password",
-            "switch cipher suite 0 off in the BMC: an X in its place in ipmitool lan set 1 cipher_privs",
+            "switch cipher suite 0 off in the BMC: an X in its place in ipmitool lan set 1 \
+             cipher_privs",
         ),
         Weakness::NoAuthentication => (
             "sessions of IPMI 1.5 without authentication may switch the power",

@@ -162,3 +162,65 @@ impl Line {
         SessionView { is_open, since, suite, guid, facts }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::config::device::DeviceKind;
+    use crate::types::NodeId;
+
+    fn line(now: Instant) -> Line {
+        let kind = DeviceKind::Agent { program: "/x".into(), params: vec![], secrets: vec![] };
+        let node = NodeId::new(1).unwrap();
+        Line::new(Device { name: "bmc".to_owned(), node, kind }, now)
+    }
+
+    #[test]
+    fn a_lost_session_is_opened_again_with_a_growing_pause() {
+        let mut now = Instant::from_millis(1000);
+        let from = Some(now);
+        let mut line = line(now);
+        assert_eq!(line.order_at(), None, "the first order is somebody else's");
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            line.note_end(now, Err(FenceFault::Unreachable), None, true, from);
+            let at = line.order_at().unwrap_or(Instant::ZERO);
+            pauses.push(at.since(now).as_secs());
+            now = at;
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        line.note_end(now, Ok(Power::On), None, true, from);
+        line.note_end(now, Err(FenceFault::Timeout), None, true, from);
+        assert_eq!(line.order_at(), Some(now + REOPEN_PAUSE_MIN), "an answer ends that");
+        line.postpone(now);
+        assert_eq!(line.order_at(), Some(now + REOPEN_PAUSE_MIN * 2), "not at once again");
+    }
+
+    /// A BMC that is told a wrong password too often locks the user out.
+    #[test]
+    fn what_will_be_refused_again_is_left_to_the_checks() {
+        let now = Instant::from_millis(1000);
+        for fault in [
+            FenceFault::Credentials,
+            FenceFault::Privilege,
+            FenceFault::Refused,
+            FenceFault::Unsupported,
+        ] {
+            let mut line = line(now);
+            line.note_end(now, Err(fault), None, true, Some(now));
+            assert_eq!(line.order_at(), None, "{fault}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_opened_before_sessions_may_be_kept() {
+        let now = Instant::from_millis(1000);
+        let from = now + Duration::from_secs(65);
+        let mut line = line(now);
+        line.note_end(now, Ok(Power::On), None, true, Some(from));
+        assert_eq!(line.order_at(), Some(from));
+        line.note_end(now, Ok(Power::On), None, true, None);
+        assert_eq!(line.order_at(), None);
+    }
+}
