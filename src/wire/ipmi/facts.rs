@@ -148,7 +148,7 @@ impl Facts {
     }
 }
 
-/// Device id, device revision, firmware revisions, IPMI version, more devices, manufacturer (§20.1).
+/// Device id and revision, firmware revisions, IPMI version, more devices, manufacturer (§20.1).
 fn firmware(data: &[u8]) -> Option<Firmware> {
     let (&[_, _, major, minor, _, _, low, middle, high], _) = data.split_first_chunk::<9>()?;
     let manufacturer = u32::from_le_bytes([low, middle, high & 0x0f, 0]);

@@ -7,7 +7,8 @@
 //!
 //! - [`client`]: the state machine, with its diagram
 //! - `stage`, `tries`: where an order stands; how often one request is sent
-//! - `opening`, `handshake`, `session`, `keeping`: how a session comes about, and the session itself
+//! - `opening`, `handshake`: how a session comes about
+//! - `session`, `keeping`: the session itself, and how it is kept
 //! - `packet`, `rakp`, `message`: layouts, from outside in
 //! - `facts`: what the BMC says of itself in a session that is kept
 //! - `crypto`, `refusal`: the cipher suites; what refusals mean

@@ -217,7 +217,7 @@ fn a_real_bmc_has_one_session_of_each_daemon_and_none_after_its_end() {
     pair.end();
 }
 
-/// Each fault with its cause, its age and what to do: in the status, its exit status and the events.
+/// Each fault with its cause, its age and what to do: in status, exit status and events.
 #[test]
 fn a_device_that_would_fail_is_told_with_its_cause_and_remedy_before_it_is_needed() {
     let Some(pair) = Pair::running(config()) else { return };
