@@ -73,8 +73,6 @@ pub(super) struct IpmiOrder {
     fresh_at: Option<Instant>,
     /// Why the fresh one failed, while the kept one may still answer.
     fresh_failed: Option<Verdict>,
-    /// The fresh one's, for a token that is not given to anybody else meanwhile.
-    tokens: Vec<Token>,
     verdict: Option<Verdict>,
     remains: Remains,
     learned: Learned,
@@ -92,7 +90,6 @@ impl IpmiOrder {
         fresh: (SocketAddr, Token, Client),
     ) -> Self {
         let (address, token, client) = fresh;
-        let tokens = kept.iter().map(|conn| conn.token).chain([token]).collect();
         let mut started = Self {
             order: wire_order(order),
             deadline,
@@ -100,7 +97,6 @@ impl IpmiOrder {
             fresh: Some(Conn::new(address, token, client)),
             fresh_at: Some(now),
             fresh_failed: None,
-            tokens,
             verdict: None,
             remains: Remains::default(),
             learned: Learned::default(),
@@ -193,7 +189,7 @@ impl IpmiOrder {
 
 impl Executor for IpmiOrder {
     fn owns(&self, token: Token) -> bool {
-        self.tokens.contains(&token)
+        [&self.kept, &self.fresh].into_iter().flatten().any(|conn| conn.token == token)
     }
 
     fn ready(&mut self, registry: &Registry, now: Instant, token: Token) {
