@@ -242,3 +242,44 @@ fn the_list_of_suites_decides_which_is_tried_first() {
     assert_eq!((outcome, world.client.agreed_suite()), (Ok(Power::On), Some(CipherSuite::Three)));
     assert!(took < Duration::from_secs(4), "{took:?}");
 }
+
+/// Of an answer that was changed on the way, and of an older one, nothing is believed.
+#[test]
+fn a_damaged_or_an_old_answer_in_a_kept_session_is_no_reading() {
+    for suite in [3, 17] {
+        let mut world = warm(Knobs { suites: vec![suite], ..Knobs::default() });
+        let mut ask = |power: bool| {
+            world.bmc.knobs.power = power;
+            let deadline = world.now + Duration::from_secs(5);
+            world.client.begin(world.now, Order::Read, deadline);
+            let request = world.client.take_transmit().unwrap();
+            let answer = world.bmc.answer(&request).pop().unwrap();
+            for bit in (0..answer.len() * 8).filter(|bit| !matches!(bit / 8, 1 | 2)) {
+                let mut damaged = answer.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                world.client.handle(world.now, &damaged);
+                assert_eq!(world.client.take_outcome(), None, "bit {bit}");
+            }
+            for len in 0..answer.len() {
+                world.client.handle(world.now, &answer[..len]);
+                assert_eq!(world.client.take_outcome(), None, "{len} bytes");
+            }
+            (answer, world.client.take_outcome())
+        };
+        // Held back on the way, while the order is given up and 63 others follow: the next one has
+        // the same request number.
+        let (held_back, _) = ask(false);
+        world.client.cancel(world.now);
+        assert_eq!(world.client.take_outcome(), Some(Err(FenceFault::Cancelled)));
+        world.bmc.knobs.power = true;
+        for _ in 0..63 {
+            assert_eq!(world.run(Order::Read).0, Ok(Power::On));
+        }
+        let deadline = world.now + Duration::from_secs(5);
+        world.client.begin(world.now, Order::Read, deadline);
+        world.client.handle(world.now, &held_back);
+        assert_eq!(world.client.take_outcome(), None, "it is an answer to another question");
+        assert!(world.step());
+        assert_eq!(world.client.take_outcome(), Some(Ok(Power::On)));
+    }
+}

@@ -224,6 +224,7 @@ impl Bmc {
     fn answer_without_session(&mut self, message: &[u8]) -> Option<Vec<u8>> {
         let (net_fn, seq, command) = (message.get(1)? >> 2, message.get(4)? >> 2, *message.get(5)?);
         let data: &[u8] = match (net_fn, command) {
+            (0x06, 0x38) if self.knobs.talks => &[0, 1, 0x85, 0x06, 0x02, 0, 0, 0, 0],
             (0x06, 0x38) => &[0x00, 0x01, 0x80, 0x04, 0x02, 0x00, 0x00, 0x00, 0x00],
             (0x06, 0x54) if !self.knobs.lists.is_empty() => {
                 self.listings += 1;
@@ -442,7 +443,6 @@ impl Bmc {
             (0x06, 0x01, []) => vec![0, 0x20, 0x81, 0x03, 0x45, 0x02, 0xbf, 0xa2, 0x02, 0, 0, 1],
             (0x06, 0x08, []) => [&[0], DEVICE_GUID.as_slice()].concat(),
             (0x06, 0x37, []) => [&[0], GUID.as_slice()].concat(),
-            (0x06, 0x38, [0x8e, 3]) => vec![0, 1, 0x85, 0x06, 0x02, 0, 0, 0, 0],
             (0x06, 0x54, [0x0e, 0, part]) => self.list(part & 0x3f),
             _ => return None,
         })

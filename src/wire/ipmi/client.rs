@@ -206,8 +206,8 @@ impl Client {
                 self.hear_suites(now, task, (list, seq, tries), datagram)
             }
             (Phase::Working(task, stage), Some(packet)) => self.advance(now, task, stage, &packet),
-            (Phase::Kept(session, asked), Some(packet)) => {
-                self.hear_in_kept(now, session, asked, &packet)
+            (Phase::Kept(session, asked), packet) => {
+                self.hear_in_kept(now, session, asked, packet.as_ref(), datagram)
             }
             (Phase::Working(mut task, stage), None) => {
                 task.hear(Heard::Garbled);
@@ -221,7 +221,7 @@ impl Client {
                     _ => Phase::Closing(session, asked),
                 }
             }
-            (phase @ (Phase::Idle | Phase::Kept(..) | Phase::Closing(..)), _) => phase,
+            (phase @ (Phase::Idle | Phase::Closing(..)), _) => phase,
         };
     }
 
@@ -424,8 +424,13 @@ impl Client {
             self.transmit(packet::emit_plain(Kind::Rakp3, &payload));
         }
         asked.tries.note_sent(now, asked.seq);
-        let datagram = session.seal(&asked.command.emit(asked.seq), self.entropy.draw());
-        self.transmit(datagram);
+        let message = asked.command.emit(asked.seq);
+        if asked.command.is_bare() {
+            self.transmit(packet::emit_bare(&message));
+        } else {
+            let datagram = session.seal(&message, self.entropy.draw());
+            self.transmit(datagram);
+        }
     }
 
     pub(super) fn transmit(&mut self, datagram: Vec<u8>) {

@@ -1,7 +1,8 @@
 //! What a BMC says of itself: who it is, and how well it is locked.
 //!
 //! Asked once in each session that is kept, between orders; nothing waits for it, and what is not
-//! answered stays unknown. The list of cipher suites can be asked for before a session, too: what
+//! answered stays unknown. Who may log in is asked outside the session: some BMCs tell it nowhere
+//! else, and what anybody could have sent then is a warning, no more. The list of cipher suites can be asked for before a session, too: what
 //! anybody could have sent then decides only which suite is tried first.
 
 use super::message::{Command, Response};

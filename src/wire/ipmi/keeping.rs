@@ -10,7 +10,7 @@ use core::time::Duration;
 use super::client::Client;
 use super::facts::{Facts, Interview};
 use super::message::Response;
-use super::packet::Packet;
+use super::packet::{self, Packet};
 use super::session::Session;
 use super::stage::{Asked, Order, Phase, SLOWNESS, Stage, Task};
 use super::tries::{Tries, WAIT_MIN};
@@ -118,12 +118,20 @@ impl Client {
         now: Instant,
         mut session: Session,
         asked: Option<Asked>,
-        packet: &Packet<'_>,
+        packet: Option<&Packet<'_>>,
+        datagram: &[u8],
     ) -> Phase {
-        let message = session.open(packet);
-        let response = message.as_deref().and_then(Response::parse);
-        let is_answer = |answer: &Response<'_>| {
-            asked.as_ref().is_some_and(|asked| asked.is_answered_by(packet, answer))
+        let message = packet.and_then(|packet| session.open(packet));
+        let response = match packet {
+            Some(_) => message.as_deref().and_then(Response::parse),
+            None => packet::parse_bare(datagram).and_then(Response::parse),
+        };
+        let is_answer = |answer: &Response<'_>| match (&asked, packet) {
+            (Some(asked), Some(packet)) => asked.is_answered_by(packet, answer),
+            (Some(Asked { command, seq, .. }), None) => {
+                command.is_bare() && command.is_answered_by(*seq, answer)
+            }
+            (None, _) => false,
         };
         let Some(response) = response.filter(is_answer) else {
             return Phase::Kept(session, asked);

@@ -94,6 +94,11 @@ impl Command {
         message
     }
 
+    /// Whether it is asked outside the session: some BMCs answer it nowhere else.
+    pub(super) const fn is_bare(self) -> bool {
+        matches!(self, Self::TellLogins)
+    }
+
     /// Whether `response` answers this command as sent with `seq`.
     pub(super) fn is_answered_by(self, seq: u8, response: &Response<'_>) -> bool {
         let (net_fn, command) = self.numbers();
