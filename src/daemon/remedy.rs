@@ -123,6 +123,16 @@ pub(super) fn of_degradation(
             "config-differs",
             format!("compare `tandem check --print` here and on {}", names.node(node)),
         ),
+        Degradation::Parted(_, nic) => {
+            let nic = names.nic(nic);
+            (
+                "service-parted",
+                format!(
+                    "check the switch ports of {nic} of both nodes; which side is deaf is known, \
+                     and left by the service, where ping targets are set in [nics.{nic}]"
+                ),
+            )
+        }
         Degradation::PathBad => {
             ("service-path", "check the cables and switch ports of the service NICs".to_owned())
         }

@@ -10,8 +10,9 @@ use super::remedy;
 use crate::config::{Plan, Transport};
 use crate::engine::Snapshot;
 use crate::engine::event::{Degradation, LinkState as EngineLink};
+use crate::engine::handover::Stay;
 use crate::engine::snapshot::{LinkView, PeerView, Waiting};
-use crate::engine::transcript::{fmt_cause, fmt_degradation, frozen_text, state_word};
+use crate::engine::transcript::{fmt_cause, fmt_degradation, fmt_stay, frozen_text, state_word};
 use crate::io::fence::FencePool;
 use crate::io::udp::UdpLink;
 use crate::types::{Instant, Mac, Names, NodeId, PeerState, VipId};
@@ -152,10 +153,11 @@ impl Sources<'_> {
     fn waiting_health(&self) -> Health {
         match self.view.waiting {
             Some(Waiting::Listening(_) | Waiting::Purging) => Health::Starting,
-            Some(Waiting::OtherFirst(_)) | None => Health::TakingOver,
+            Some(Waiting::OtherFirst(_) | Waiting::Yielding) | None => Health::TakingOver,
             Some(
                 Waiting::PathBad
                 | Waiting::Unasked
+                | Waiting::Parted(_)
                 | Waiting::Settling(_)
                 | Waiting::Resting(_)
                 | Waiting::CannotRelease,
@@ -189,6 +191,19 @@ impl Sources<'_> {
                     "a service NIC has only just recovered: it looks for its peers for another \
                      {left} ms (initdead) before it fences anybody"
                 )
+            }
+            Some(Waiting::Parted(until)) => {
+                let left = millis(until.since(self.now));
+                format!(
+                    "nothing passed between the nodes over a service NIC before the other one \
+                     fell silent: that its VIPs are silent is no sign, and it is left alone for \
+                     another {left} ms (isolated-grace)"
+                )
+            }
+            Some(Waiting::Yielding) => {
+                "it gave the service away because of a bad service NIC, and waits for the other \
+                 node to take it"
+                    .to_owned()
             }
             Some(Waiting::Resting(until)) => {
                 let left = millis(until.since(self.now));
@@ -234,19 +249,17 @@ impl Sources<'_> {
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _infallible = fmt_degradation(&mut text, what, self.names());
-        let said = match what {
-            Degradation::FenceDevice(id) => self.last_said(id),
-            Degradation::PeerMissing(_)
-            | Degradation::LinkDown(..)
-            | Degradation::PeerNotReady(_)
-            | Degradation::FenceContradicted(_)
-            | Degradation::Record
-            | Degradation::Mark
-            | Degradation::ConfigDiffers(_)
-            | Degradation::PathBad => None,
-        };
-        if let Some(said) = said {
-            text.push_str(&format!(" ({})", said_text(said)));
+        if let (Degradation::PathBad, Some(stay)) = (what, self.view.stay) {
+            text.push_str("; it stays active: ");
+            let _infallible = fmt_stay(&mut text, stay, self.names());
+            if let Stay::Resting(until) | Stay::Waiting(until) = stay {
+                text.push_str(&format!(", for another {} ms", millis(until.since(self.now))));
+            }
+        }
+        let mut said = None;
+        if let Degradation::FenceDevice(id) = what {
+            said = self.last_said(id);
+            text.extend(said.map(|said| format!(" ({})", said_text(said))));
         }
         let (code, remedy) = remedy::of_degradation(what, self.names(), said);
         Trouble { code: code.to_owned(), what: text, since_ms: self.ago(since), remedy }
@@ -419,6 +432,7 @@ impl Sources<'_> {
                 carrier: view.carrier,
                 reach: (!plan.ping.is_empty()).then_some(view.reach),
                 good: view.good,
+                across: view.across,
             })
             .collect()
     }

@@ -20,6 +20,7 @@ mod pair;
 mod attack;
 mod daemon;
 mod links;
+mod paths;
 mod power;
 mod replay;
 mod surprises;
