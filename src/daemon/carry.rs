@@ -195,6 +195,7 @@ impl Shell {
             started: self.started,
             plan: &self.plan,
             view: &view,
+            fences: &self.fences,
             links: &self.links,
             refused_by_link: &refused_by_link,
             refused,

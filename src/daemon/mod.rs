@@ -9,9 +9,12 @@
 
 mod carry;
 mod clock_watch;
+mod device_status;
 mod journal;
 mod keys;
 mod record;
+mod remedy;
+mod sessions;
 mod shell;
 mod status;
 

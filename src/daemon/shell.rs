@@ -61,7 +61,7 @@ const RECORD: Token = Token(2);
 const LINKS: usize = 16;
 const CONTROL: usize = LINKS + LINKS_MAX;
 const FENCE: usize = CONTROL + ControlServer::TOKENS;
-const NETWORK: usize = FENCE + crate::io::fence::ORDERS_MAX;
+const NETWORK: usize = FENCE + crate::io::fence::TOKENS;
 
 /// The daemon at work.
 pub(super) struct Shell {
@@ -183,6 +183,7 @@ impl Shell {
             leftovers: !self.network.leftovers().is_empty(),
         };
         self.reopen_links();
+        self.keep_sessions();
         self.feed(Input::Start(remembered));
         self.take_occurrences();
         Ok(())
@@ -209,6 +210,7 @@ impl Shell {
         }
         self.write_records();
         self.flush_recorder();
+        self.close_sessions(&mut events);
         Ok(())
     }
 
@@ -296,6 +298,7 @@ impl Shell {
         self.take_occurrences();
         self.fences.expire(self.poll.registry(), self.now);
         self.take_readings();
+        self.tell_weaknesses();
         self.records.expire(self.poll.registry(), self.now);
         self.write_records();
         while let Some((op, outcome)) = self.records.take_done() {

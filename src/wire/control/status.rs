@@ -349,6 +349,22 @@ pub struct FenceDevice {
     pub read_ms: Option<u64>,
     /// Why the last attempt gave no reading; empty if it gave one.
     pub fault: String,
+    /// The session that is kept to a BMC: `open` or `closed`; empty for agents, and before the
+    /// first attempt.
+    pub session: String,
+    /// Since when it is so.
+    pub session_ms: Option<u64>,
+    /// The number of the cipher suite in use; nothing for agents, and before the first session.
+    pub cipher_suite: Option<u8>,
+    /// The GUID of the machine behind a BMC, its bytes as the BMC sends them, in hexadecimal;
+    /// empty if it was not told.
+    pub guid: String,
+    /// The GUID of the BMC itself, likewise.
+    pub device_guid: String,
+    /// The firmware revision of a BMC; empty if it was not told.
+    pub firmware: String,
+    /// How the BMC lets people in who should not be, and what to do about it.
+    pub warnings: Vec<String>,
 }
 
 /// How many datagrams were refused for one reason.
