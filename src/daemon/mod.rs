@@ -9,11 +9,16 @@
 
 mod carry;
 mod clock_watch;
+mod flood;
+mod hearing;
 mod journal;
+mod key_change;
+mod keyring;
 mod keys;
 mod record;
 mod shell;
 mod status;
+mod wrong_key;
 
 pub use record::COMMAND as RECORD_COMMAND;
 

@@ -43,6 +43,8 @@ pub struct Status {
     /// How many datagrams were refused since the start, by reason; reasons without any are left
     /// out.
     pub refused: Vec<Refused>,
+    /// The heartbeat keys, by their fingerprints.
+    pub keys: KeyState,
 }
 
 /// The pair's condition in one word.
@@ -346,6 +348,35 @@ pub struct FenceDevice {
     pub read_ms: Option<u64>,
     /// Why the last attempt gave no reading; empty if it gave one.
     pub fault: String,
+}
+
+/// The heartbeat keys, by their fingerprints: a fingerprint tells whether two keys are the same, and
+/// nothing else of them.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeyState {
+    /// The file in which they are.
+    pub file: String,
+    /// The key that this node sends with.
+    pub sends: String,
+    /// The other one that it accepts; empty if there is none.
+    pub accepts: String,
+    /// What the peers' heartbeats tell of theirs.
+    pub peers: Vec<PeerKeys>,
+}
+
+/// What a peer's heartbeats tell of its keys.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PeerKeys {
+    /// The peer.
+    pub node: String,
+    /// The key that it sends with; empty while it is not heard.
+    pub sends: String,
+    /// Whether it accepts the other key of this node, too.
+    pub accepts_other: bool,
+    /// Whether it accepts a key that this node has not.
+    pub accepts_unknown: bool,
 }
 
 /// How many datagrams were refused for one reason.
