@@ -86,6 +86,7 @@ pub(super) fn key_state(plan: &Plan, ring: &Keyring, now: Instant) -> KeyState {
         sends: ring.keys().sending().to_string(),
         accepts: ring.keys().other().map(|key| key.to_string()).unwrap_or_default(),
         peers: peers.collect(),
+        settle_ms: u64::try_from(ring.settle_time().as_millis()).unwrap_or(u64::MAX),
     }
 }
 

@@ -106,6 +106,12 @@ impl Keyring {
         }
     }
 
+    /// How long it takes until all that a peer accepts is told, and until a key that is withdrawn
+    /// may go.
+    pub fn settle_time(&self) -> Duration {
+        self.fresh.saturating_mul(2)
+    }
+
     /// The keys that are used now.
     pub fn keys(&self) -> &Keys {
         &self.keys
@@ -169,7 +175,7 @@ impl Keyring {
         self.withdrawal = Some(Withdrawal { key: going, since, asked_at: now });
         self.keys.withdraw(true);
         // A word as old as can be may be acted on once more; what that sends must have come.
-        let over = since + self.fresh + self.fresh;
+        let over = since + self.settle_time();
         if now < over { Err(Denial::Wait(over.since(now))) } else { Ok(()) }
     }
 

@@ -363,6 +363,8 @@ pub struct KeyState {
     pub accepts: String,
     /// What the peers' heartbeats tell of theirs.
     pub peers: Vec<PeerKeys>,
+    /// How long it takes at most until a change at a peer shows here.
+    pub settle_ms: u64,
 }
 
 /// What a peer's heartbeats tell of its keys.

@@ -28,24 +28,24 @@ fn lab_keys() -> Keys {
 }
 
 /// The number of the cluster named `name`.
-fn cluster(name: &str) -> ClusterId {
+pub(crate) fn cluster(name: &str) -> ClusterId {
     let digest = Sha256::digest(name.as_bytes());
     ClusterId(u64::from_be_bytes(digest[..8].try_into().unwrap()))
 }
 
-fn facts(tapped: &Tapped) -> Heartbeat {
+pub(crate) fn facts(tapped: &Tapped) -> Heartbeat {
     parse(&tapped.bytes, cluster("lab"), &lab_keys()).unwrap().heartbeat
 }
 
 /// What nobody may take from a pair by talking to it: of each node its incarnation, role and term.
-fn identities(pair: &Pair, seen_from: Node) -> Vec<(Value, Value, Value)> {
+pub(crate) fn identities(pair: &Pair, seen_from: Node) -> Vec<(Value, Value, Value)> {
     let status = pair.status(seen_from);
     let nodes = status["nodes"].as_array().unwrap().iter();
     nodes.map(|n| (n["incarnation"].clone(), n["state"].clone(), n["term"].clone())).collect()
 }
 
 /// How many datagrams a node refused, by reason.
-fn refused(pair: &Pair, node: Node) -> BTreeMap<String, u64> {
+pub(crate) fn refused(pair: &Pair, node: Node) -> BTreeMap<String, u64> {
     let status = pair.status(node);
     let list = status["refused"].as_array().unwrap().iter();
     list.map(|r| (r["reason"].as_str().unwrap().to_owned(), r["count"].as_u64().unwrap())).collect()
