@@ -112,8 +112,16 @@ impl Program {
     }
 }
 
+/// One instruction: operation, jumps if so and if not, operand.
+type Instruction = (u16, u8, u8, u32);
+
 /// The filter of a link of `cluster`.
 pub fn filter(config: &UdpLinkConfig, cluster: u64, width: &Width) -> Vec<SockFilter> {
+    let written = write(config, cluster, width).into_iter();
+    written.map(|(code, yes, no, k)| SockFilter::new(code, yes, no, k)).collect()
+}
+
+fn write(config: &UdpLinkConfig, cluster: u64, width: &Width) -> Vec<Instruction> {
     let mut program = Program(Vec::with_capacity(128));
     demand_shape(&mut program);
     if config.group.is_none() {
@@ -213,7 +221,7 @@ fn demand_life(program: &mut Program, local: Incarnation, lives: &[KnownLife]) {
 ///   n + 3  return: accept
 ///   n + 4  return: drop
 /// ```
-fn finish(steps: &[Step]) -> Vec<SockFilter> {
+fn finish(steps: &[Step]) -> Vec<Instruction> {
     let count = steps.len();
     let accept = count;
     let (sample, drop) = (count.saturating_add(1), count.saturating_add(4));
@@ -229,17 +237,17 @@ fn finish(steps: &[Step]) -> Vec<SockFilter> {
         u8::try_from(target.saturating_sub(next)).unwrap_or(u8::MAX)
     };
     let steps = steps.iter().enumerate().map(|(index, step)| match *step {
-        Step::Load(how, at) => SockFilter::new(how, 0, 0, at),
+        Step::Load(how, at) => (how, 0, 0, at),
         Step::Test { test, with, yes, no } => {
-            SockFilter::new(test, distance(index, yes), distance(index, no), with)
+            (test, distance(index, yes), distance(index, no), with)
         }
     });
     let ends = [
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
-        SockFilter::new(LOAD_WORD, 0, 0, RANDOM_AT),
-        SockFilter::new(ANY_BIT, 1, 0, SAMPLE.saturating_sub(1)),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
-        SockFilter::new(RETURN, 0, 0, 0),
+        (RETURN, 0, 0, u32::MAX),
+        (LOAD_WORD, 0, 0, RANDOM_AT),
+        (ANY_BIT, 1, 0, SAMPLE.saturating_sub(1)),
+        (RETURN, 0, 0, u32::MAX),
+        (RETURN, 0, 0, 0),
     ];
     steps.chain(ends).collect()
 }
@@ -253,3 +261,6 @@ fn halves(value: u64) -> [u32; 2] {
     let [a, b, c, d, e, f, g, h] = value.to_be_bytes();
     [u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])]
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,11 +152,11 @@ fn a_flood_of_forged_heartbeats_is_counted_and_changes_nothing() {
             (counted.values().sum::<u64>() >= sent / 2).then_some(counted)
         });
         println!("{node}: of {sent} forgeries refused: {counted:?}");
-        for reason in
-            ["wrong-length", "too-long", "not-a-heartbeat", "other-version", "other-cluster"]
-        {
+        // Of what has not the look of a heartbeat of this pair the kernel lets a sample through.
+        for reason in ["wrong-length", "other-version", "other-cluster"] {
             assert!(counted.contains_key(reason), "{reason}: {counted:?}");
         }
+        assert!(counted["dropped-by-kernel"] >= sent / 8, "{counted:?}");
         for reason in ["wrong-key", "stranger", "not-for-us", "other-link"] {
             assert!(counted[reason] >= sent / 40, "{reason}: {counted:?}");
         }
