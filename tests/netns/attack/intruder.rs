@@ -4,6 +4,7 @@
 use std::io::{IoSlice, Read};
 use std::os::fd::AsRawFd;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{ControlMessage, LinkAddr, MsgFlags, MultiHeaders, bind, sendmmsg, sendto};
@@ -77,6 +78,9 @@ impl Intruder {
     }
 }
 
+/// How many flooders were plugged in: each needs a name of its own.
+static PLUGGED: AtomicU32 = AtomicU32::new(0);
+
 /// A machine that sends as fast as it can: whole bursts in one system call.
 pub struct Flooder {
     socket: Socket,
@@ -87,7 +91,9 @@ pub struct Flooder {
 impl Flooder {
     /// Plugs it in; its datagrams seem to come from the other node of `to`.
     pub fn aim(pair: &Pair, to: Node, datagrams: &[Vec<u8>]) -> Self {
-        let Intruder { socket, nic } = Intruder::plug_as(&pair.lab, "hb0", &format!("f{to}"));
+        let number = PLUGGED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("f{to}{number}");
+        let Intruder { socket, nic } = Intruder::plug_as(&pair.lab, "hb0", &name);
         let frames = datagrams.iter().map(|payload| datagram(to.other(), payload)).collect();
         Self { socket, nic, frames }
     }
