@@ -45,10 +45,11 @@ impl Shell {
                 let heartbeat = authentic.heartbeat;
                 let mended = wrong_keys.note_right(id, datagram.from, now);
                 change = mended.or(change);
-                if node.believes(heartbeat.from, heartbeat.incarnation) {
+                let reason = node.would_refuse(id, &heartbeat);
+                // What is misdirected is no word of the peer, however authentic.
+                if reason.is_none() && node.believes(heartbeat.from, heartbeat.incarnation) {
                     codec.ring.note(&heartbeat, authentic.key, authentic.hint, datagram.at);
                 }
-                let reason = node.would_refuse(id, &heartbeat);
                 if reason.is_some_and(|reason| !floods.admit(id, reason, &heartbeat)) {
                     return;
                 }
