@@ -189,18 +189,13 @@ impl Keyring {
         self.withdrawal = None;
         let digests = (self.keys.sending(), self.keys.other());
         for peer in &mut self.peers {
-            let (sending, other) = (peer.told_sending, peer.told_other);
-            let told_of = |key: KeyDigest| {
-                if key == old.sending() {
-                    sending
-                } else if Some(key) == old.other() {
-                    other
-                } else {
-                    0
-                }
+            let known = [(Some(old.sending()), peer.told_sending), (old.other(), peer.told_other)];
+            let told_of = |key: Option<KeyDigest>| {
+                let found = known.iter().find(|(known, _)| key.is_some() && *known == key);
+                found.map_or(0, |(_, told)| *told)
             };
-            peer.told_sending = told_of(digests.0);
-            peer.told_other = digests.1.map_or(0, told_of);
+            peer.told_sending = told_of(Some(digests.0));
+            peer.told_other = told_of(digests.1);
             peer.told_neither = 0;
         }
         Ok(())

@@ -117,11 +117,12 @@ fn measure() {
     println!(
         "kind, wanted/s, sent/s, dropped by kernel/s, refused by daemon/s, CPU %, worst age, late"
     );
-    for (kind, forge) in [
-        ("blind", blindly as fn(&Tapped, u64) -> Vec<u8>),
+    let kinds: [(&str, fn(&Tapped, u64) -> Vec<u8>); 3] = [
+        ("blind", blindly),
         ("knowing", knowingly),
         ("replayed", |tapped, _| tapped.bytes.clone()),
-    ] {
+    ];
+    for (kind, forge) in kinds {
         let datagrams: Vec<Vec<u8>> =
             recorded.iter().cycle().take(256).zip(0..).map(|(t, n)| forge(t, n)).collect();
         for rate in [50_000, 100_000, 200_000, 400_000, 1_000_000] {
