@@ -125,7 +125,7 @@ impl KeyFile {
     /// Everything that is wrong with it.
     pub fn parse(text: &str) -> Result<Self, Vec<Fault>> {
         let mut keys: Vec<(HeartbeatKey, Second)> = Vec::with_capacity(KEYS_MAX);
-        let (mut faults, mut second, mut count) = (Vec::new(), Second::Untold, 0usize);
+        let (mut faults, mut second, mut is_empty) = (Vec::new(), Second::Untold, true);
         for (index, line) in text.lines().enumerate() {
             let number = index.saturating_add(1);
             let line = line.trim();
@@ -136,7 +136,7 @@ impl KeyFile {
             if line.is_empty() {
                 continue;
             }
-            count = count.saturating_add(1);
+            is_empty = false;
             match HeartbeatKey::parse(line) {
                 Ok(key) if keys.iter().any(|(known, _)| *known == key) => {
                     faults.push(Fault::Twice(number));
@@ -146,11 +146,11 @@ impl KeyFile {
             }
             second = Second::Untold;
         }
-        if count == 0 {
+        if is_empty {
             faults.push(Fault::Empty);
         }
-        if count > KEYS_MAX {
-            faults.push(Fault::TooMany(count));
+        if keys.len() > KEYS_MAX {
+            faults.push(Fault::TooMany(keys.len()));
         }
         let mut keys = keys.into_iter();
         match keys.next() {
@@ -295,9 +295,10 @@ mod tests {
             Fault::Line(3, WrongKey::NotHexadecimal),
             Fault::Line(4, WrongKey::Digits(3)),
             Fault::Line(5, WrongKey::NotRandom),
-            Fault::TooMany(5),
         ];
         assert_eq!(KeyFile::parse(&text), Err(expected));
+        let three = [1, 2, 3].map(|n| key(n).to_text().to_string()).join("\n");
+        assert_eq!(KeyFile::parse(&three), Err(vec![Fault::TooMany(3)]));
     }
 
     #[test]

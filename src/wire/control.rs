@@ -13,7 +13,7 @@
 //! < {"v":1,"answer":"ok"}                or
 //! < {"v":1,"answer":"error","code":"denied","message":"...","remedy":"..."}
 //!
-//! > {"v":1,"cmd":"keys","step":"prepare","keys":"..."}       whether these may be taken; "take" takes them
+//! > {"v":1,"cmd":"keys","step":"prepare","keys":"..."}   may these be taken? "take" takes them
 //! < {"v":1,"answer":"ok"}                or
 //! < {"v":1,"answer":"error","code":"not-yet",...}           ask again
 //!

@@ -45,7 +45,7 @@ fn next(status: &Status, second: Option<Second>) -> String {
     let (keys, here) = (&status.keys, &status.node);
     if let Some(peer) = keys.peers.iter().find(|peer| peer.sends.is_empty()) {
         return format!(
-            "bring {} back: as long as it is not heard, no key is changed (see: tandem status)",
+            "bring {} back: as long as it is not heard, no key is changed (tandem status)",
             peer.node
         );
     }
@@ -53,8 +53,8 @@ fn next(status: &Status, second: Option<Second>) -> String {
         return match keys.peers.iter().find(|peer| peer.accepts_unknown) {
             None => "nothing; to change the key: tandem key add".to_owned(),
             Some(peer) => format!(
-                "{0} accepts a key that is not here: if it is the old one, on {0}: tandem key drop; \
-                 if it is the new one, here: tandem key add FILE, with the key file of {0}",
+                "{0} accepts a key that is not here: if it is the old one, on {0}: tandem key \
+                 drop; if it is the new one, here: tandem key add FILE, with the key file of {0}",
                 peer.node
             ),
         };

@@ -350,8 +350,8 @@ pub struct FenceDevice {
     pub fault: String,
 }
 
-/// The heartbeat keys, by their fingerprints: a fingerprint tells whether two keys are the same, and
-/// nothing else of them.
+/// The heartbeat keys, by their fingerprints: a fingerprint tells whether two keys are the same,
+/// and nothing else of them.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct KeyState {
