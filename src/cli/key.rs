@@ -91,8 +91,7 @@ pub(super) fn run(parser: &mut Parser) -> Result<u8, Failure> {
     let daemon = Daemon { socket: socket_path(options.socket), force: options.force };
     let state = daemon.state()?;
     if let Step::Show = options.step {
-        let second = file::read(Path::new(&state.keys.file)).ok().and_then(|held| held.second());
-        say(&advice::table(&state, second))?;
+        say(&shown(&state))?;
         return Ok(OK);
     }
     let held = file::lock(Path::new(&state.keys.file))?;
@@ -110,9 +109,15 @@ pub(super) fn run(parser: &mut Parser) -> Result<u8, Failure> {
             "done".to_owned()
         }
     };
-    let second = file::read(Path::new(&state.keys.file))?.second();
-    say(&format!("{told}\n{}", advice::table(&daemon.state()?, second)))?;
+    say(&format!("{told}\n{}", shown(&daemon.state()?)))?;
     Ok(OK)
+}
+
+/// The keys of both nodes and the next step, as far as the file can be read.
+fn shown(state: &Status) -> String {
+    let held = file::read(Path::new(&state.keys.file)).ok();
+    let is_same = held.as_ref().is_some_and(|held| in_step(held, state).is_ok());
+    advice::table(state, held.as_ref().and_then(Held::second), is_same)
 }
 
 /// Nothing if help was asked for.

@@ -247,6 +247,7 @@ fn daemons_that_start_again_in_the_middle_of_a_change_are_heard() {
         format!("{}\n# replaced\n{}\n", new.to_text().as_str(), file.first.to_text().as_str());
     fs::write(pair.lab.machine(Node::A).dir().join("etc/key"), text).unwrap();
     refuse_key(&pair, Node::A, "use", "was changed since the daemon read it");
+    wait_next(&pair, Node::A, "the file does not hold what the daemon uses");
     restart(Node::A);
     wait_next(&pair, Node::B, "next: on b: tandem key use");
     do_key(&pair, Node::B, "use");

@@ -24,8 +24,8 @@ use crate::wire::heartbeat::{LEN, LEN_MAX, LEN_MIN, MAGIC, VERSION, place};
 
 /// One in so many datagrams that fail passes; a power of two.
 pub const SAMPLE: u32 = 16;
-/// How far below a life's newest number one may be that passes: more than the replay window.
-const SEQ_BEHIND: u64 = 1024;
+/// How far below a life's newest number one may be that passes: twice the replay window.
+const SEQ_BEHIND: u64 = 128;
 /// How far above: what a life sends in some hours.
 const SEQ_AHEAD: u64 = 1 << 24;
 

@@ -102,7 +102,7 @@ fn withstand(what: &str, forge: impl Fn(&Tapped, u64) -> Vec<u8>) {
 }
 
 /// What `scripts/measure-flood` prints: how much one sender on this machine can send, what becomes
-/// of it, and how old a heartbeat grew meanwhile. Rates that are not reached are the machine's limit.
+/// of it, and how old a heartbeat grew. Rates that are not reached are the machine's limit.
 #[test]
 #[ignore = "a measurement, run by scripts/measure-flood"]
 fn measure() {

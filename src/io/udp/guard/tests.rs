@@ -178,10 +178,10 @@ fn a_narrow_filter_lets_known_lives_go_on_and_samples_all_others() {
         packet.set(place::SEQ, seq);
         packet
     };
-    for seq in [5_000_000, 5_000_001, 5_000_000 - 1024, 5_000_000 + (1 << 24)] {
+    for seq in [5_000_000, 5_000_001, 5_000_000 - 128, 5_000_000 + (1 << 24)] {
         assert_eq!(fate(&narrow, &of(lives[0], seq)), Passes, "{seq}");
     }
-    for seq in [0, 1, 5_000_000 - 1025, 5_000_001 + (1 << 24), u64::MAX, 1 << 32 | 5_000_000] {
+    for seq in [0, 1, 5_000_000 - 129, 5_000_001 + (1 << 24), u64::MAX, 1 << 32 | 5_000_000] {
         assert_eq!(fate(&narrow, &of(lives[0], seq)), Sampled, "{seq}");
     }
     for seq in [(7 << 32) - 4, 7 << 32, (7 << 32) + 9] {
