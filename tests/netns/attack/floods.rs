@@ -20,6 +20,9 @@ const RATE: u64 = 50_000;
 /// How many are sent in one go.
 const BURST: u64 = 100;
 
+/// What is made of a recorded heartbeat, by its place in the flood.
+type Forge = fn(&Tapped, u64) -> Vec<u8>;
+
 /// What one flood was.
 struct Flooded {
     sent: u64,
@@ -117,7 +120,7 @@ fn measure() {
     println!(
         "kind, wanted/s, sent/s, dropped by kernel/s, refused by daemon/s, CPU %, worst age, late"
     );
-    let kinds: [(&str, fn(&Tapped, u64) -> Vec<u8>); 3] = [
+    let kinds: [(&str, Forge); 3] = [
         ("blind", blindly),
         ("knowing", knowingly),
         ("replayed", |tapped, _| tapped.bytes.clone()),
