@@ -82,6 +82,10 @@ pub struct Timing {
     pub isolated_grace: Duration,
     /// How often every fence device is asked while all is well.
     pub fence_check_interval: Duration,
+    /// How long a service NIC must be bad here and good at the peer before a holder hands over.
+    pub path_hold: Duration,
+    /// How long after such a move the next one may begin, at first.
+    pub path_rest: Duration,
 }
 
 /// One heartbeat path.
@@ -150,6 +154,8 @@ impl Plan {
             macs,
             initdead: self.timing.initdead,
             isolated_grace: self.timing.isolated_grace,
+            path_hold: self.timing.path_hold,
+            path_rest: self.timing.path_rest,
             preferred: self.preferred,
             fence_check_interval: self.timing.fence_check_interval,
             config_digest: self.config_digest,

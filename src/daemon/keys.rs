@@ -82,6 +82,11 @@ impl Codec {
         })
     }
 
+    /// The keys, for the probes between the nodes.
+    pub fn keys(&self) -> Keys {
+        self.keys.clone()
+    }
+
     /// The bytes of a heartbeat.
     pub fn emit(&self, heartbeat: &Heartbeat) -> [u8; LEN] {
         heartbeat::emit(heartbeat, self.cluster, self.ring.keys())

@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream as StdStream;
+use std::rc::Rc;
 
 use mio::event::Source as _;
 use mio::net::UnixStream;
@@ -37,7 +38,8 @@ use crate::flight::Header;
 use crate::io::control::{ConnectionId, ControlConfig, ControlServer, Incoming};
 use crate::io::fence::FencePool;
 use crate::io::flight::{Bounds, Change, Recorder};
-use crate::io::network::{self, Network, Occurrence};
+use crate::io::network::{self, Marks, Network, Occurrence};
+use crate::io::probe::Identity;
 use crate::io::state_files::StateFiles;
 use crate::io::udp::{UdpChange, UdpLink};
 use crate::sys::clock;
@@ -45,6 +47,7 @@ use crate::sys::timer::DeadlineTimer;
 use crate::types::heartbeat::{LINKS_MAX, NICS_MAX};
 use crate::types::{Instant, LinkId, Mac, NicId, OpId};
 use crate::wire::control::EventLevel;
+use crate::wire::heartbeat::ClusterId;
 
 /// The most inputs that wait for the engine at a time: one turn's share of every source. Further
 /// ones stay where they are until the next turn.
@@ -112,12 +115,12 @@ impl Shell {
             .register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)
             .map_err(|error| Failure::io("watch the timer", error))?;
         let signals = catch_signals(&poll)?;
-        let network = open_network(&plan, &poll, now)?;
+        let codec = Codec::new(&plan).map_err(|error| Failure::Other(error.to_string()))?;
+        let network = open_network(&plan, &life, &codec, &poll, now)?;
         let control_config =
             ControlConfig { path: plan.runtime.control_socket.clone(), readers: None };
         let control = ControlServer::open(&control_config, registry, Token(CONTROL), now)
             .map_err(Failure::Control)?;
-        let codec = Codec::new(&plan).map_err(|error| Failure::Other(error.to_string()))?;
         let program = std::env::current_exe()
             .map_err(|error| Failure::io("find this program's own file", error))?;
         let settings = plan.engine_settings(life.boot, life.incarnation, macs(&network));
@@ -444,10 +447,24 @@ fn flight_header(plan: &Plan, life: &Life, now: Instant) -> Header {
     }
 }
 
-fn open_network(plan: &Plan, poll: &Poll, now: Instant) -> Result<Network, Failure> {
-    let ident = u16::try_from(std::process::id() & 0xffff).unwrap_or(0);
+fn open_network(
+    plan: &Plan,
+    life: &Life,
+    codec: &Codec,
+    poll: &Poll,
+    now: Instant,
+) -> Result<Network, Failure> {
+    let node = Identity {
+        local: plan.local,
+        peers: plan.nodes.iter().copied().filter(|node| *node != plan.local).collect(),
+        cluster: ClusterId(plan.cluster_id),
+        incarnation: life.incarnation,
+        keys: codec.keys(),
+    };
+    let ping = u16::try_from(std::process::id() & 0xffff).unwrap_or(0);
+    let marks = Marks { ping, node: Rc::new(node) };
     let registry = poll.registry();
-    Network::open(&plan.nics, &plan.vips, None, ident, registry, Token(NETWORK), now)
+    Network::open(&plan.nics, &plan.vips, None, &marks, registry, Token(NETWORK), now)
         .map_err(|error| Failure::io("ask the kernel for its addresses", error))
 }
 

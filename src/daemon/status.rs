@@ -7,8 +7,9 @@ use core::time::Duration;
 use crate::config::{DeviceKind, Plan, Transport};
 use crate::engine::Snapshot;
 use crate::engine::event::{Degradation, FrozenCause, LinkState as EngineLink};
+use crate::engine::handover::Stay;
 use crate::engine::snapshot::{DeviceView, LinkView, PeerView, Waiting};
-use crate::engine::transcript::{fmt_cause, fmt_degradation, frozen_text, state_word};
+use crate::engine::transcript::{fmt_cause, fmt_degradation, fmt_stay, frozen_text, state_word};
 use crate::io::udp::UdpLink;
 use crate::types::{FenceFault, Instant, Mac, Names, NodeId, PeerState, Power, VipId};
 use crate::wire::control::status::{
@@ -151,10 +152,11 @@ impl Sources<'_> {
     fn waiting_health(&self) -> Health {
         match self.view.waiting {
             Some(Waiting::Listening(_) | Waiting::Purging) => Health::Starting,
-            Some(Waiting::OtherFirst(_)) | None => Health::TakingOver,
+            Some(Waiting::OtherFirst(_) | Waiting::Yielding) | None => Health::TakingOver,
             Some(
                 Waiting::PathBad
                 | Waiting::Unasked
+                | Waiting::Parted(_)
                 | Waiting::Settling(_)
                 | Waiting::Resting(_)
                 | Waiting::CannotRelease,
@@ -188,6 +190,19 @@ impl Sources<'_> {
                     "a service NIC has only just recovered: it looks for its peers for another \
                      {left} ms (initdead) before it fences anybody"
                 )
+            }
+            Some(Waiting::Parted(until)) => {
+                let left = millis(until.since(self.now));
+                format!(
+                    "nothing passed between the nodes over a service NIC before the other one \
+                     fell silent: that its VIPs are silent is no sign, and it is left alone for \
+                     another {left} ms (isolated-grace)"
+                )
+            }
+            Some(Waiting::Yielding) => {
+                "it gave the service away because of a bad service NIC, and waits for the other \
+                 node to take it"
+                    .to_owned()
             }
             Some(Waiting::Resting(until)) => {
                 let left = millis(until.since(self.now));
@@ -234,6 +249,13 @@ impl Sources<'_> {
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _infallible = fmt_degradation(&mut text, what, self.names());
+        if let (Degradation::PathBad, Some(stay)) = (what, self.view.stay) {
+            text.push_str("; it stays active: ");
+            let _infallible = fmt_stay(&mut text, stay, self.names());
+            if let Stay::Resting(until) | Stay::Waiting(until) = stay {
+                text.push_str(&format!(", for another {} ms", millis(until.since(self.now))));
+            }
+        }
         let (code, remedy) = remedy_of(what, self.names());
         Trouble { code: code.to_owned(), what: text, since_ms: self.ago(since), remedy }
     }
@@ -405,6 +427,7 @@ impl Sources<'_> {
                 carrier: view.carrier,
                 reach: (!plan.ping.is_empty()).then_some(view.reach),
                 good: view.good,
+                across: view.across,
             })
             .collect()
     }
@@ -518,6 +541,16 @@ fn remedy_of(what: Degradation, names: &Names) -> (&'static str, String) {
             "config-differs",
             format!("compare `tandem check --print` here and on {}", names.node(node)),
         ),
+        Degradation::Parted(_, nic) => {
+            let nic = names.nic(nic);
+            (
+                "service-parted",
+                format!(
+                    "check the switch ports of {nic} of both nodes; which side is deaf is known, \
+                     and left by the service, where ping targets are set in [nics.{nic}]"
+                ),
+            )
+        }
         Degradation::PathBad => {
             ("service-path", "check the cables and switch ports of the service NICs".to_owned())
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::crossing::Crossing;
 use super::effect::{Effect, Effects};
 use super::event::{Event, Life, LinkState, Refusal};
 use super::fence::Ladder;
@@ -70,6 +71,8 @@ pub(super) struct Peer {
     pub(super) identity: Option<Identity>,
     /// How many incarnations of it were accepted; it echoes this.
     pub(super) session: Session,
+    /// Since when this life of it is known.
+    pub(super) life_since: Instant,
     /// The newest accepted heartbeat, if it may still be believed.
     pub(super) said: Option<Heartbeat>,
     /// The number of the heartbeat that made this life believed. No window knows which ones before
@@ -86,6 +89,8 @@ pub(super) struct Peer {
     good_nics: u8,
     /// The MACs of its service NICs, as it told them.
     pub(super) macs: [Mac; NICS_MAX],
+    /// What the probes to and from it over the service NICs tell.
+    pub(super) crossing: Crossing,
     /// A proof by fencing or by an operator, not yet used. Grants and releases are in `said`.
     /// Never read back from a text: only evidence makes one.
     #[serde(skip_deserializing)]
@@ -119,6 +124,7 @@ impl Peer {
             presence_since: now,
             identity: None,
             session: Session::default(),
+            life_since: now,
             said: None,
             first_seq: Seq::default(),
             newest_seq: Seq::default(),
@@ -126,6 +132,7 @@ impl Peer {
             role_since: now,
             good_nics: u8::MAX,
             macs: [Mac::NONE; NICS_MAX],
+            crossing: Crossing::default(),
             proof: None,
             proof_at: now,
             granted: Term::NONE,
@@ -259,7 +266,7 @@ impl Peer {
         if !answers_us {
             return Hearing::Introduced;
         }
-        let life = self.begin_life(heartbeat);
+        let life = self.begin_life(heartbeat, now);
         if let Some(link) = self.links.get_mut(heartbeat.link.index()) {
             link.admit(heartbeat.seq);
             link.hear(heartbeat, at);
@@ -269,7 +276,7 @@ impl Peer {
         Hearing::Accepted(Some(life))
     }
 
-    fn begin_life(&mut self, heartbeat: &Heartbeat) -> Life {
+    fn begin_life(&mut self, heartbeat: &Heartbeat, now: Instant) -> Life {
         let life = match self.identity {
             None => Life::First,
             Some(before) if before.boot == heartbeat.boot => Life::Restarted,
@@ -280,6 +287,7 @@ impl Peer {
             boot: heartbeat.boot,
             session: heartbeat.session,
         });
+        self.life_since = now;
         self.session = Session(self.session.0.wrapping_add(1));
         self.first_seq = heartbeat.seq;
         self.said = None;

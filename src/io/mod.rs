@@ -16,6 +16,7 @@ pub mod network;
 pub mod nic;
 pub mod packet;
 pub mod ping;
+pub mod probe;
 pub mod receive_clock;
 pub mod state_files;
 pub mod udp;

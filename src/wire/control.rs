@@ -39,6 +39,9 @@ pub const RESPONSE_LEN_MAX: usize = 1024 * 1024;
 /// The longest name of a node or a person in a request, in bytes.
 pub const NAME_LEN_MAX: usize = 64;
 
+/// The longest text of a failure in bytes.
+pub const FAILURE_LEN_MAX: usize = 400;
+
 /// What the daemon is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request {
@@ -291,9 +294,10 @@ pub enum Code {
 }
 
 impl Failure {
-    /// A failure of this kind.
+    /// A failure of this kind. Its texts are made one line each, of [`FAILURE_LEN_MAX`] bytes at
+    /// most: they may quote what the caller wrote.
     pub fn new(code: Code, message: &str, remedy: &str) -> Self {
-        Self { code, message: message.to_owned(), remedy: remedy.to_owned() }
+        Self { code, message: one_line(message), remedy: one_line(remedy) }
     }
 
     /// The request is longer than [`REQUEST_LEN_MAX`].
@@ -333,6 +337,18 @@ impl Failure {
         let remedy = "see tandem(8), section CONTROL PROTOCOL";
         Self::new(Code::BadRequest, &format!("the key `{key}` {problem}"), remedy)
     }
+}
+
+/// `text` cut to [`FAILURE_LEN_MAX`] bytes, without characters that could steer a terminal.
+fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for c in text.chars() {
+        if line.len() + c.len_utf8() > FAILURE_LEN_MAX {
+            break;
+        }
+        line.push(if c.is_control() { ' ' } else { c });
+    }
+    line
 }
 
 /// One event for people and programs.

@@ -252,6 +252,7 @@ fn confirm_off_is_refused_by_a_node_that_is_deaf() {
 fn a_confirmed_word_is_void_when_the_peer_is_heard() {
     let mut world = frozen_by(Mode::Dead);
     world.set_carrier(1, 0, false);
+    world.set_carrier(1, 1, false);
     assert_eq!(world.confirm_off(1, 0, true), Answer::Accepted);
     world.run(ms(50));
     assert_eq!(world.confirm_off(1, 0, true), Answer::Denied(Denial::NotNeeded));
@@ -260,6 +261,7 @@ fn a_confirmed_word_is_void_when_the_peer_is_heard() {
     world.power_on(0);
     world.run(ms(410));
     world.expect_told(1, "proof void: a was proven (an operator confirmed it)");
+    world.set_carrier(1, 1, true);
     world.run(ms(50));
     assert!(world.is(1, PeerState::Active), "`a` is worse off, and grants it");
     world.expect_told(1, "standby -> acquiring term=2: granted by the peer");

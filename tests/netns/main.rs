@@ -21,6 +21,7 @@ mod attack;
 mod daemon;
 mod keys;
 mod links;
+mod paths;
 mod power;
 mod replay;
 mod surprises;

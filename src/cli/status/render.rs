@@ -254,17 +254,23 @@ fn over(link: &Link) -> String {
 }
 
 fn nics(status: &Status) -> String {
-    let mut table = Table::new(&["NIC", "STATE", "CARRIER", "PING TARGETS"]);
+    let mut table = Table::new(&["NIC", "STATE", "CARRIER", "OTHER NODE", "PING TARGETS"]);
     for nic in &status.nics {
         let reach = match nic.reach {
             Some(true) => "answer",
             Some(false) => "SILENT",
             None => "",
         };
+        let across = match nic.across {
+            Some(true) => "hears",
+            Some(false) => "NOTHING PASSES",
+            None => "",
+        };
         let state = if nic.good { "good" } else { "BAD" };
         let carrier = if nic.carrier { "yes" } else { "NO" };
-        let cells = [nic.name.as_str(), state, carrier, reach].map(str::to_owned);
-        table.row(if nic.good { ' ' } else { '!' }, cells);
+        let cells = [nic.name.as_str(), state, carrier, across, reach].map(str::to_owned);
+        let is_well = nic.good && nic.across != Some(false);
+        table.row(if is_well { ' ' } else { '!' }, cells);
     }
     table.render()
 }

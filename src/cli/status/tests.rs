@@ -81,14 +81,15 @@ fn well() -> Status {
             link("hb0", "udp", "eth1 10.9.0.1 -> 10.9.0.2", 180),
             link("cable", "serial", "ttyS0 115200", 45_000),
         ],
-        nics: vec![
-            Nic { name: "lan".to_owned(), carrier: true, reach: Some(true), good: true },
-            Nic { name: "dmz".to_owned(), carrier: true, reach: None, good: true },
-        ],
+        nics: vec![nic("lan", Some(true), Some(true)), nic("dmz", None, None)],
         vips: vec![vip("10.0.0.100/24", "lan", true), vip("fd00::100/64", "dmz", true)],
         fence_devices: vec![device("bmc-b", 1, "ipmi"), device("pdu-b", 2, "fence_apc")],
         ..Status::default()
     }
+}
+
+fn nic(name: &str, across: Option<bool>, reach: Option<bool>) -> Nic {
+    Nic { name: name.to_owned(), carrier: true, reach, good: true, across }
 }
 
 /// A fence device does not answer, a link is one-way, somebody sends with a wrong key.

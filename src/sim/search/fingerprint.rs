@@ -144,6 +144,10 @@ impl Fingerprints {
                     canon.add(3);
                     canon.add(*device as u64);
                 }
+                Happening::Sense { machine } => {
+                    canon.add(5);
+                    canon.add(*machine as u64);
+                }
                 Happening::Boot { machine, .. } => {
                     canon.add(4);
                     canon.add(*machine as u64);
@@ -198,6 +202,7 @@ fn add_heartbeat(canon: &mut Canon, world: &World, to: usize, heartbeat: &Heartb
         Happening::Claim { .. }
         | Happening::Shell { .. }
         | Happening::Cut { .. }
+        | Happening::Sense { .. }
         | Happening::Boot { .. } => false,
     });
     canon.add(newer.count() as u64);

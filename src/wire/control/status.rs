@@ -302,6 +302,9 @@ pub struct Nic {
     pub reach: Option<bool>,
     /// Both together.
     pub good: bool,
+    /// Whether the probes between the nodes pass over it, both ways; nothing if there are none, or
+    /// it is too early to tell.
+    pub across: Option<bool>,
 }
 
 /// One virtual IP.
