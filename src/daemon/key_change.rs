@@ -40,6 +40,7 @@ impl Shell {
             return Response::Error(Failure::new(code_of(denial), &message, &remedy));
         }
         if step == KeyStep::Take && before != after {
+            self.network.set_keys(self.codec.ring.keys());
             let forced = if force { " (--force)" } else { "" };
             let text = format!(
                 "heartbeat keys: {after}; before: {before}; by uid {}, pid {}{forced}",

@@ -84,7 +84,7 @@ impl Codec {
 
     /// The keys, for the probes between the nodes.
     pub fn keys(&self) -> Keys {
-        self.keys.clone()
+        self.ring.keys().clone()
     }
 
     /// The bytes of a heartbeat.
