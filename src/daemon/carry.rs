@@ -1,5 +1,6 @@
 //! Carrying effects out, and answering operators.
 
+use super::key_change::{key_state, wrong_key_troubles};
 use super::shell::Shell;
 use super::status::{Sources, link_reason};
 use crate::engine::effect::{Answer, Denial};
@@ -113,6 +114,10 @@ impl Shell {
                 }
                 self.control.respond(connection, &Response::Ok, self.now);
             }
+            Request::Keys { step, keys, force } => {
+                let response = self.change_keys(step, &keys, force, caller);
+                self.control.respond(connection, &response, self.now);
+            }
             Request::ConfirmOff { node, force, by } => {
                 let known = self.plan.names.nodes.iter().find(|(_, name)| *name == node);
                 let Some((id, _)) = known else {
@@ -199,7 +204,9 @@ impl Shell {
     fn status(&self) -> crate::wire::control::Status {
         let view = self.node.snapshot();
         let refused_by_link = self.codec.refused_by_link();
-        let by_engine = view.refused.iter().map(|(reason, count)| (reason.word(), *count));
+        let by_engine = view.refused.iter().map(|(reason, count)| {
+            (reason.word(), count.saturating_add(self.floods.spared(*reason)))
+        });
         let mut by_link = LinkCounters::default().refused();
         for link in &self.links {
             for (sum, (_, count)) in by_link.iter_mut().zip(link.counters().refused()) {
@@ -213,11 +220,19 @@ impl Shell {
             started: self.started,
             plan: &self.plan,
             view: &view,
+            fences: &self.fences,
             links: &self.links,
             refused_by_link: &refused_by_link,
             refused,
             is_held: &|vip| self.network.is_held(vip),
             claims: &self.claims,
+            keys: key_state(&self.plan, &self.codec.ring, self.now),
+            wrong_keys: wrong_key_troubles(
+                &self.plan,
+                &self.codec.ring,
+                &self.wrong_keys,
+                self.now,
+            ),
         };
         sources.status()
     }

@@ -3,10 +3,11 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::config::{Plan, Transport};
+use super::keyring::Keyring;
+use crate::config::{HeartbeatKeys, Plan, Transport};
 use crate::types::{Heartbeat, Instant, LinkId};
 use crate::wire::auth::{KeyError, Keys};
-use crate::wire::heartbeat::{self, ClusterId, LEN, Refusal};
+use crate::wire::heartbeat::{self, Authentic, ClusterId, LEN, Refusal};
 use crate::wire::short::{self, Turns};
 
 /// How long refused datagrams of one link are not told again after they were: each time twice as
@@ -18,7 +19,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// The codec of this cluster, with counters.
 #[derive(Debug)]
 pub struct Codec {
-    keys: Keys,
+    /// The keys.
+    pub ring: Keyring,
     cluster: ClusterId,
     links: Vec<CodecLink>,
     reasons: [u64; REASONS.len()],
@@ -138,10 +140,10 @@ impl Codec {
     /// # Errors
     /// If a key is not usable.
     pub fn new(plan: &Plan) -> Result<Self, KeyError> {
-        let other = plan.keys.second.as_ref().map(|key| &key.reveal()[..]);
-        let keys = Keys::new(&plan.keys.first.reveal()[..], other)?;
+        let peers = plan.nodes.iter().copied().filter(|node| *node != plan.local);
+        let keepalive = plan.links.iter().map(|link| link.settings.keepalive).max();
         Ok(Self {
-            keys,
+            ring: Keyring::new(keys_of(&plan.keys)?, peers, keepalive.unwrap_or_default()),
             cluster: ClusterId(plan.cluster_id),
             links: plan.links.iter().map(|link| CodecLink::new(&link.transport)).collect(),
             reasons: [0; REASONS.len()],
@@ -150,7 +152,7 @@ impl Codec {
 
     /// The keys, for the probes between the nodes.
     pub fn keys(&self) -> Keys {
-        self.keys.clone()
+        self.ring.keys().clone()
     }
 
     /// The bytes of a heartbeat, in the form that its link has.
@@ -159,41 +161,41 @@ impl Codec {
         match link.map(|link| &mut link.form) {
             Some(Form::Short(turns)) => {
                 let turn = turns.take(heartbeat);
-                Encoded::Short(short::emit(heartbeat, turn, self.cluster, &self.keys))
+                Encoded::Short(short::emit(heartbeat, turn, self.cluster, self.ring.keys()))
             }
             Some(Form::Full) | None => {
-                Encoded::Full(heartbeat::emit(heartbeat, self.cluster, &self.keys))
+                Encoded::Full(heartbeat::emit(heartbeat, self.cluster, self.ring.keys()))
             }
         }
     }
 
-    /// The heartbeat in `bytes`, which came over `link`; or, now and then, what to tell about those
-    /// that are none.
+    /// The heartbeat in `bytes`, which came over `link`; or why they are none and, now and then,
+    /// what to tell about those that are none.
     ///
     /// # Errors
-    /// If it is not an authentic heartbeat of this cluster; the value says what to tell, if it is
-    /// time to.
+    /// If it is not an authentic heartbeat of this cluster.
     pub fn parse(
         &mut self,
         bytes: &[u8],
         link: LinkId,
         now: Instant,
-    ) -> Result<Heartbeat, Option<Refusals>> {
-        let form = self.links.get(link.index()).map(|link| link.form);
+    ) -> Result<Authentic, (Refusal, Option<Refusals>)> {
+        let (form, keys) = (self.links.get(link.index()).map(|link| link.form), self.ring.keys());
         let parsed = match form {
-            Some(Form::Short(_)) => short::parse(bytes, self.cluster, &self.keys),
-            Some(Form::Full) | None => heartbeat::parse(bytes, self.cluster, &self.keys),
+            Some(Form::Short(_)) => short::parse(bytes, self.cluster, keys),
+            Some(Form::Full) | None => heartbeat::parse(bytes, self.cluster, keys),
         };
         let reason = match parsed {
-            Ok(authentic) => return Ok(authentic.heartbeat),
+            Ok(authentic) => return Ok(authentic),
             Err(reason) => reason,
         };
         if let Some(count) = self.reasons.get_mut(index_of(reason)) {
             *count = count.saturating_add(1);
         }
-        let Some(entry) = self.links.get_mut(link.index()) else { return Err(None) };
-        let Some(count) = entry.refused.note(1, now) else { return Err(None) };
-        Err(Some(Refusals { link, count, reason: Reason::Message(reason) }))
+        let entry = self.links.get_mut(link.index());
+        let count = entry.and_then(|entry| entry.refused.note(1, now));
+        let told = Reason::Message(reason);
+        Err((reason, count.map(|count| Refusals { link, count, reason: told })))
     }
 
     /// Takes in that `link` has dropped `count` things since its start that were no frames; now
@@ -217,6 +219,15 @@ impl Codec {
     pub fn refused_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         REASONS.into_iter().zip(self.reasons)
     }
+}
+
+/// The keys of the file as they are used.
+///
+/// # Errors
+/// If one is not usable.
+pub fn keys_of(keys: &HeartbeatKeys) -> Result<Keys, KeyError> {
+    let other = keys.second.as_ref().map(|key| &key.reveal()[..]);
+    Keys::new(&keys.first.reveal()[..], other)
 }
 
 fn index_of(reason: Refusal) -> usize {

@@ -24,10 +24,13 @@ use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::clock_watch::ClockWatch;
+use super::flood::Floods;
+use super::hearing;
 use super::journal::Journal;
-use super::keys::{Codec, Refusals};
+use super::keys::Codec;
 use super::record::RecordWriter;
 use super::status::SeenClaim;
+use super::wrong_key::WrongKeys;
 use super::{Failure, Life, or_nothing};
 use crate::config::Plan;
 use crate::engine::settings::{Record, Remembered};
@@ -36,7 +39,7 @@ use crate::flight::Header;
 use crate::io::control::{ConnectionId, ControlConfig, ControlServer, Incoming};
 use crate::io::fence::FencePool;
 use crate::io::flight::{Bounds, Change, Recorder};
-use crate::io::link::{self, Drained, Link, LinkChange};
+use crate::io::link::{self, Link, LinkChange};
 use crate::io::network::{self, Marks, Network, Occurrence};
 use crate::io::probe::Identity;
 use crate::io::state_files::StateFiles;
@@ -49,7 +52,7 @@ use crate::wire::heartbeat::ClusterId;
 
 /// The most inputs that wait for the engine at a time: one turn's share of every source. Further
 /// ones stay where they are until the next turn.
-const INBOX_MAX: usize = 4096;
+pub(super) const INBOX_MAX: usize = 4096;
 /// The most readiness events taken from the poll at a time.
 const EVENTS_MAX: usize = 256;
 /// How many turns in a row the links may keep the engine from judging silence: more is a flood,
@@ -62,7 +65,7 @@ const RECORD: Token = Token(2);
 const LINKS: usize = 16;
 const CONTROL: usize = LINKS + LINKS_MAX;
 const FENCE: usize = CONTROL + ControlServer::TOKENS;
-const NETWORK: usize = FENCE + crate::io::fence::ORDERS_MAX;
+const NETWORK: usize = FENCE + crate::io::fence::TOKENS;
 
 /// The daemon at work.
 pub(super) struct Shell {
@@ -79,11 +82,13 @@ pub(super) struct Shell {
     signals: UnixStream,
     pub(super) links: Vec<Link>,
     /// Links that may have more to give, one bit each.
-    links_waiting: u32,
+    pub(super) links_waiting: u32,
     /// How late the loop was when it woke, as long as links wait that may have older messages.
-    late_by: Duration,
+    pub(super) late_by: Duration,
     flooded_turns: u32,
     pub(super) codec: Codec,
+    pub(super) wrong_keys: WrongKeys,
+    pub(super) floods: Floods,
     pub(super) network: Network,
     pub(super) fences: FencePool,
     pub(super) control: ControlServer,
@@ -142,6 +147,8 @@ impl Shell {
             late_by: Duration::ZERO,
             flooded_turns: 0,
             codec,
+            wrong_keys: hearing::watch_keys(&plan),
+            floods: Floods::new(plan.links.len()),
             network,
             fences: FencePool::new(FENCE),
             control,
@@ -187,6 +194,7 @@ impl Shell {
             leftovers: !self.network.leftovers().is_empty(),
         };
         self.tend_links();
+        self.keep_sessions();
         self.feed(Input::Start(remembered));
         self.take_occurrences();
         Ok(())
@@ -214,6 +222,7 @@ impl Shell {
         }
         self.write_records();
         self.flush_recorder();
+        self.close_sessions(&mut events);
         Ok(())
     }
 
@@ -263,6 +272,7 @@ impl Shell {
             self.fences.next_deadline(),
             self.records.next_deadline(),
             self.control.next_deadline(),
+            self.floods.next_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -297,10 +307,12 @@ impl Shell {
         let began = self.now;
         self.tend_links();
         let drained = self.drain_links();
+        self.judge_hearing();
         self.network.turn(self.now);
         self.take_occurrences();
         self.fences.expire(self.poll.registry(), self.now);
         self.take_readings();
+        self.tell_weaknesses();
         self.records.expire(self.poll.registry(), self.now);
         self.write_records();
         while let Some((op, outcome)) = self.records.take_done() {
@@ -327,7 +339,7 @@ impl Shell {
         self.run_inbox();
     }
 
-    fn run_inbox(&mut self) {
+    pub(super) fn run_inbox(&mut self) {
         while let Some(input) = self.inbox.pop_front() {
             self.recorder.note(&self.node, self.now, &input);
             self.node.step(self.now, input, &mut self.effects);
@@ -353,50 +365,6 @@ impl Shell {
                 self.tell_link_change(index, change);
             }
         }
-    }
-
-    /// Takes what has arrived on every link that may have something. Whether all are empty now.
-    fn drain_links(&mut self) -> bool {
-        for index in 0..self.links.len() {
-            let bit = 1u32 << index;
-            if self.links_waiting & bit == 0 {
-                continue;
-            }
-            if self.drain_link(index) == Drained::Empty {
-                self.links_waiting &= !bit;
-            }
-        }
-        let drained = self.links_waiting == 0;
-        if drained {
-            self.late_by = Duration::ZERO;
-        }
-        drained
-    }
-
-    fn drain_link(&mut self, index: usize) -> Drained {
-        let now = self.now;
-        let Ok(id) = u8::try_from(index).map(LinkId) else { return Drained::Empty };
-        let Some(link) = self.links.get_mut(index) else { return Drained::Empty };
-        let (codec, inbox) = (&mut self.codec, &mut self.inbox);
-        let mut refusals = None;
-        let (drained, change) =
-            link.drain(now, self.late_by, |datagram| match codec.parse(datagram.bytes, id, now) {
-                Ok(heartbeat) => {
-                    if inbox.len() < INBOX_MAX {
-                        inbox.push_back(Input::Heard { link: id, at: datagram.at, heartbeat });
-                    }
-                }
-                Err(told) => refusals = told.or(refusals),
-            });
-        let noise = codec.note_noise(id, link.counters().dropped.count(), now);
-        if let Some(Refusals { link, count, reason }) = refusals.or(noise) {
-            let link = self.plan.names.link(link).to_owned();
-            let text = format!("refused: {count} datagrams on link {link}, the last one {reason}");
-            self.tell(EventLevel::Warning, "refused", &link, text);
-        }
-        self.tell_link_change(index, change);
-        self.run_inbox();
-        drained
     }
 
     pub(super) fn take_occurrences(&mut self) {
@@ -464,7 +432,12 @@ impl Shell {
 
 fn open_links(plan: &Plan) -> Vec<Link> {
     let links = plan.links.iter().enumerate();
-    links.map(|(index, link)| Link::new(&link.transport, Token(LINKS + index))).collect()
+    let open = |(index, link): (usize, &crate::config::Link)| {
+        let mut link = Link::new(&link.transport, Token(LINKS + index));
+        link.guard(plan.cluster_id);
+        link
+    };
+    links.map(open).collect()
 }
 
 fn flight_header(plan: &Plan, life: &Life, now: Instant) -> Header {

@@ -11,7 +11,7 @@ use mio::{Registry, Token};
 use nix::errno::Errno;
 
 use super::serial::SerialLink;
-use super::udp::UdpLink;
+use super::udp::{UdpLink, Width};
 use crate::config::Transport;
 use crate::types::{Instant, NodeId};
 use crate::wire::serial_frame::Dropped;
@@ -139,6 +139,9 @@ pub struct LinkCounters {
     pub too_long: u64,
     /// Datagrams from an address that is no peer's.
     pub strangers: u64,
+    /// Datagrams that the kernel dropped: they failed the filter, or the queue was full. Known as
+    /// soon as one comes that it did not drop.
+    pub dropped_by_kernel: u64,
     /// What came over a serial line and was no frame.
     pub dropped: Dropped,
     /// Errors when reading.
@@ -149,10 +152,11 @@ pub struct LinkCounters {
 
 impl LinkCounters {
     /// What the link itself refused, by reason as the status names it.
-    pub fn refused(&self) -> [(&'static str, u64); 6] {
+    pub fn refused(&self) -> [(&'static str, u64); 7] {
         [
             ("too-long", self.too_long),
             ("unknown-address", self.strangers),
+            ("dropped-by-kernel", self.dropped_by_kernel),
             ("frame-overlong", self.dropped.overlong),
             ("frame-garbled", self.dropped.garbled),
             ("frame-too-short", self.dropped.too_short),
@@ -204,6 +208,26 @@ impl Link {
             Transport::Serial(serial) => {
                 Self::Serial(Box::new(SerialLink::new(serial.clone(), token)))
             }
+        }
+    }
+
+    /// Lets the kernel drop what cannot be a heartbeat of this cluster, where it can.
+    pub fn guard(&mut self, cluster: u64) {
+        match self {
+            Self::Udp(link) => link.guard(cluster),
+            // Nobody but the other end speaks on a line.
+            Self::Serial(_) => {}
+        }
+    }
+
+    /// Changes how much the kernel lets through, where it can.
+    ///
+    /// # Errors
+    /// If the kernel does not take the filter; the one before stays.
+    pub fn set_width(&mut self, width: Width) -> Result<(), OpenError> {
+        match self {
+            Self::Udp(link) => link.set_width(width),
+            Self::Serial(_) => Ok(()),
         }
     }
 

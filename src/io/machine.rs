@@ -17,6 +17,14 @@ use crate::types::IpNet;
 /// Where the kernel tells on which terminals it prints.
 const CONSOLES_PATH: &str = "/sys/class/tty/console/active";
 
+/// Keeps what this process knows out of core dumps, for as long as it lives.
+///
+/// # Errors
+/// If the kernel refuses, with its reason.
+pub fn forbid_dumps() -> io::Result<()> {
+    crate::sys::secrecy::forbid_dumps().map_err(io::Error::from)
+}
+
 /// The facts of this machine, now, in this network namespace.
 ///
 /// # Errors

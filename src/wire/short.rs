@@ -153,7 +153,7 @@ pub fn emit(heartbeat: &Heartbeat, turn: Turn, cluster: ClusterId, keys: &Keys) 
     let mut writer = Writer(Message { bytes: [0; LEN_MAX], len: 0 });
     let cluster = cluster.0.to_be_bytes();
     writer.put(&MAGIC);
-    writer.put(&[VERSION, FORM_SHORT, keys.hint()]);
+    writer.put(&[VERSION, FORM_SHORT, keys.hint(heartbeat.seq.0)]);
     writer.put(end_of(&cluster));
     writer.put_facts(heartbeat);
     writer.put_turn(heartbeat, turn);
@@ -272,7 +272,7 @@ pub fn parse(bytes: &[u8], cluster: ClusterId, keys: &Keys) -> Result<Authentic,
     }
     let [nodes, facts, flags, good_nics] = reader.take()?;
     let (from, to) = nodes_of(nodes)?;
-    let key = keys.verify_all(hint, [tagged, &cluster], tag).ok_or(Refusal::Tag)?;
+    let key = keys.verify_all([tagged, &cluster], tag).ok_or(Refusal::Tag)?;
     let mut heartbeat = reader.facts(from, to)?;
     heartbeat.link = LinkId(facts & 0x0f);
     heartbeat.state = state_of(facts >> 4).ok_or(Refusal::Malformed(Field::State))?;
@@ -280,7 +280,7 @@ pub fn parse(bytes: &[u8], cluster: ClusterId, keys: &Keys) -> Result<Authentic,
     heartbeat.good_nics = good_nics;
     reader.turn(&mut heartbeat)?;
     if reader.0.is_empty() {
-        Ok(Authentic { heartbeat, key })
+        Ok(Authentic { heartbeat, key, hint })
     } else {
         Err(Refusal::Malformed(Field::Length))
     }

@@ -3,10 +3,9 @@
 use core::time::Duration;
 
 use super::Sources;
-use crate::config::{Plan, Transport};
 use crate::engine::event::LinkState as EngineLink;
 use crate::engine::snapshot::LinkView;
-use crate::types::{LinkId, NodeId};
+use crate::types::NodeId;
 use crate::wire::control::status::{Link, LinkCounters, LinkState};
 
 /// Why a link has its state; empty where there is nothing to say. A link that cannot send has that
@@ -27,20 +26,6 @@ pub(in crate::daemon) fn link_reason(
         EngineLink::Up => String::new(),
         EngineLink::Quiet | EngineLink::Late | EngineLink::Down => silence(),
         EngineLink::OneWay => "the peer does not hear us".to_owned(),
-    }
-}
-
-/// What to do about a link that does not work.
-pub(super) fn remedy(plan: &Plan, id: LinkId) -> String {
-    let name = plan.names.link(id);
-    match plan.links.get(id.index()).map(|link| &link.transport) {
-        Some(Transport::Serial(_)) => format!(
-            "check the cable of {name}, its device and speed on both nodes, and that no console or \
-             login uses it"
-        ),
-        Some(Transport::Udp(_)) | None => {
-            format!("check cable, switch port and firewall of {name} on both nodes")
-        }
     }
 }
 

@@ -69,7 +69,8 @@ fn what_is_emitted_is_parsed_back_but_for_what_is_not_said() {
         let turn = EVERY_TURN[round % EVERY_TURN.len()];
         let message = emit(&heartbeat, turn, CLUSTER, &keys());
         let parsed = parse(message.as_bytes(), CLUSTER, &keys());
-        let expected = Authentic { heartbeat: heard(&heartbeat, turn), key: KeyUsed::Sending };
+        let (heartbeat, hint) = (heard(&heartbeat, turn), keys().hint(heartbeat.seq.0));
+        let expected = Authentic { heartbeat, key: KeyUsed::Sending, hint };
         assert_eq!(parsed, Ok(expected));
     }
 }
