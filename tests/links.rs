@@ -194,6 +194,14 @@ fn pass(time: Duration) {
     wait(&mut Poll::new().unwrap(), time);
 }
 
+/// Whether what `a` says is heard by `b`, soon: a cable that has just come up may still lose some.
+fn arrives(a: &mut End, b: &mut End, bytes: &[u8]) -> bool {
+    (0..20).any(|_| {
+        assert_eq!(a.send(bytes), None);
+        b.take_bytes().iter().any(|taken| taken == bytes)
+    })
+}
+
 #[test]
 fn unicast_is_delivered_both_ways_over_ipv4_and_ipv6() {
     let world = World::new();
@@ -330,8 +338,7 @@ fn a_nic_that_is_down_is_told_once_and_recovers() {
     }
     assert_eq!(a.send(b"y"), Some(LinkChange::SendWorks { to: node(2) }));
     assert_eq!(a.link.send_error(node(2)), None);
-    pass(Duration::from_millis(50));
-    assert!(b.take_bytes().contains(&b"y".to_vec()));
+    assert!(arrives(&mut a, &mut b, b"y"));
     assert_eq!(a.link.counters().send_errors, 21);
 }
 
@@ -362,8 +369,7 @@ fn a_nic_that_is_deleted_and_made_again_is_found_again() {
         world.in_b();
         let mut b = End::open(peer, 1, local, group);
         world.in_a();
-        assert_eq!(a.send(b"again"), None);
-        assert_eq!(b.take_bytes(), vec![b"again".to_vec()], "{local} {group:?}");
+        assert!(arrives(&mut a, &mut b, b"again"), "{local} {group:?}");
     }
 }
 
