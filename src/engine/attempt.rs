@@ -113,6 +113,8 @@ impl Try {
             | Err(
                 FenceFault::Privilege
                 | FenceFault::Refused
+                | FenceFault::Unsupported
+                | FenceFault::Exhausted
                 | FenceFault::Garbled
                 | FenceFault::Timeout,
             ) => {
@@ -143,6 +145,8 @@ impl Try {
             | Err(
                 FenceFault::Privilege
                 | FenceFault::Refused
+                | FenceFault::Unsupported
+                | FenceFault::Exhausted
                 | FenceFault::Garbled
                 | FenceFault::Timeout,
             ) => self.read(ground, left),
@@ -244,9 +248,11 @@ impl Try {
 fn fault_cause(fault: FenceFault) -> FrozenCause {
     match fault {
         FenceFault::Unreachable => FrozenCause::Unreachable,
-        FenceFault::Credentials | FenceFault::Privilege | FenceFault::Refused => {
-            FrozenCause::Refuses(fault)
-        }
+        FenceFault::Credentials
+        | FenceFault::Privilege
+        | FenceFault::Refused
+        | FenceFault::Unsupported
+        | FenceFault::Exhausted => FrozenCause::Refuses(fault),
         FenceFault::Garbled
         | FenceFault::Timeout
         | FenceFault::AgentFailed

@@ -210,6 +210,11 @@ impl Peer {
         Some((link.freshness_of(heartbeat.seq), heartbeat.seq > self.newest_seq))
     }
 
+    /// Whether a heartbeat of the known incarnation was sent before that one was believed.
+    pub(super) fn is_early(&self, seq: Seq) -> bool {
+        seq < self.first_seq
+    }
+
     /// Since when this life of it is heard without a gap; nothing while it is not heard.
     pub(super) fn heard_since(&self) -> Option<Instant> {
         self.is_heard().then_some(self.presence_since)

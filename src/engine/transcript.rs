@@ -438,6 +438,12 @@ pub fn frozen_text(cause: FrozenCause) -> &'static str {
         FrozenCause::Refuses(FenceFault::Privilege) => {
             "its fence device denies this user the privilege to switch power"
         }
+        FrozenCause::Refuses(FenceFault::Unsupported) => {
+            "its fence device does not know the command"
+        }
+        FrozenCause::Refuses(FenceFault::Exhausted) => {
+            "its fence device opens no session: all that it can have are in use"
+        }
         FrozenCause::Refuses(_) => "its fence device refuses the command",
         FrozenCause::StaysOn => "its fence device accepted the command, but the power stays on",
         FrozenCause::Unclear => "its fence device answers, but not with on or off",

@@ -50,7 +50,13 @@ fn each_cause_of_being_frozen_is_told_apart() {
 
 #[test]
 fn a_user_without_privilege_freezes_on_a_host_that_is_on() {
-    for fault in [FenceFault::Privilege, FenceFault::Refused] {
+    let faults = [
+        FenceFault::Privilege,
+        FenceFault::Refused,
+        FenceFault::Unsupported,
+        FenceFault::Exhausted,
+    ];
+    for fault in faults {
         let mut world = World::pair();
         world.set_modes(0, Mode::Refuses(fault));
         world.crash(0);

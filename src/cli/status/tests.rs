@@ -58,6 +58,9 @@ fn device(name: &str, level: u8, kind: &str) -> FenceDevice {
         reading: "on".to_owned(),
         read_ms: Some(20_000),
         fault: String::new(),
+        session: if kind == "ipmi" { "open".to_owned() } else { String::new() },
+        session_ms: (kind == "ipmi").then_some(3 * DAY),
+        ..FenceDevice::default()
     }
 }
 
@@ -115,8 +118,12 @@ fn degraded() -> Status {
     status.links[0].state = LinkState::OneWay;
     status.links[0].since_ms = 4_200;
     status.links[0].send_error = "No buffer space available".to_owned();
-    status.fence_devices[0].fault = "wrong user or password".to_owned();
-    status.fence_devices[0].read_ms = Some(750_000);
+    let device = &mut status.fence_devices[0];
+    device.fault = "wrong user or password".to_owned();
+    device.read_ms = Some(750_000);
+    device.session = "closed".to_owned();
+    device.session_ms = Some(750_000);
+    device.warnings = vec!["a user without a name is enabled; disable user 1".to_owned()];
     status.refused = vec![
         Refused { reason: "wrong-key".to_owned(), count: 1200 },
         Refused { reason: "replayed".to_owned(), count: 3 },
@@ -168,6 +175,10 @@ fn frozen() -> Status {
     for device in &mut status.fence_devices {
         device.fault = "unreachable".to_owned();
         device.read_ms = Some(160_000);
+        if device.kind == "ipmi" {
+            device.session = "closed".to_owned();
+            device.session_ms = Some(160_000);
+        }
     }
     status
 }
