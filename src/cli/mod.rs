@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod confirm_off;
 mod events;
+mod key;
 mod keygen;
 mod put_record;
 mod replay;
@@ -40,7 +41,7 @@ struct Command {
 }
 
 /// All commands, in the order of `tandem --help`.
-const COMMANDS: [Command; 7] = [
+const COMMANDS: [Command; 8] = [
     Command { name: "run", about: "run the daemon", help: run::HELP, run: run::run },
     Command {
         name: "status",
@@ -71,6 +72,12 @@ const COMMANDS: [Command; 7] = [
         about: "check the configuration, tell all that is wrong with it",
         help: check::HELP,
         run: check::run,
+    },
+    Command {
+        name: "key",
+        about: "show the heartbeat keys, and change them on a running pair",
+        help: key::HELP,
+        run: key::run,
     },
     Command {
         name: "keygen",
@@ -116,6 +123,12 @@ impl From<io::Error> for Failure {
 /// Runs the program; the value is its exit status.
 pub fn main() -> ExitCode {
     let mut parser = Parser::from_env();
+    // Every command may come to read a secret.
+    if let Err(error) = crate::io::machine::forbid_dumps()
+        && warn(&format!("tandem: core dumps cannot be forbidden: {error}\n")).is_err()
+    {
+        return ExitCode::from(FAILED);
+    }
     let status = dispatch(&mut parser).unwrap_or_else(|failure| {
         let (status, text) = match failure {
             Failure::Usage(text) => (USAGE, format!("{text}\nTry: tandem --help")),

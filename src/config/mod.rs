@@ -18,6 +18,7 @@ pub mod device;
 pub mod disk;
 mod duration;
 pub mod finding;
+pub mod key_file;
 pub mod link;
 mod machine;
 pub mod nearest;
@@ -35,11 +36,12 @@ use core::time::Duration;
 
 pub use device::{Device, DeviceKind, Secret, Suite};
 pub use finding::{Finding, Findings, Severity};
+pub use key_file::{HeartbeatKey, HeartbeatKeys, KeyFile};
 pub use link::UdpLinkConfig;
 pub use machine::MachineFacts;
 pub use network::{ServiceNic, Vip};
 pub use plan::{Ladder, Link, Plan, Priority, Runtime, Timing, Transport};
-pub use secret::{FileFacts, FileFault, Files, HeartbeatKey, HeartbeatKeys};
+pub use secret::{FileFacts, FileFault, Files};
 
 /// Where the file is unless `--config` says another place.
 pub const PATH_DEFAULT: &str = "/etc/tandem/tandem.toml";

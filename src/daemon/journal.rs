@@ -39,7 +39,7 @@ fn limit_of(kind: &str) -> Option<Limit> {
         "link" | "link-socket" | "nic" | "peer-late" | "stalled" | "vip-gone" | "vip-restored" => {
             Some(FLAPPING)
         }
-        "refused" => Some(HOSTILE),
+        "refused" | "wrong-key" | "flood" => Some(HOSTILE),
         _ => None,
     }
 }

@@ -23,10 +23,13 @@ use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::clock_watch::ClockWatch;
+use super::flood::Floods;
+use super::hearing;
 use super::journal::Journal;
 use super::keys::Codec;
 use super::record::RecordWriter;
 use super::status::SeenClaim;
+use super::wrong_key::WrongKeys;
 use super::{Failure, Life, or_nothing};
 use crate::config::{Plan, Transport};
 use crate::engine::settings::{Record, Remembered};
@@ -38,7 +41,7 @@ use crate::io::flight::{Bounds, Change, Recorder};
 use crate::io::network::{self, Marks, Network, Occurrence};
 use crate::io::probe::Identity;
 use crate::io::state_files::StateFiles;
-use crate::io::udp::{Drained, UdpChange, UdpLink};
+use crate::io::udp::{UdpChange, UdpLink};
 use crate::sys::clock;
 use crate::sys::timer::DeadlineTimer;
 use crate::types::heartbeat::{LINKS_MAX, NICS_MAX};
@@ -48,7 +51,7 @@ use crate::wire::heartbeat::ClusterId;
 
 /// The most inputs that wait for the engine at a time: one turn's share of every source. Further
 /// ones stay where they are until the next turn.
-const INBOX_MAX: usize = 4096;
+pub(super) const INBOX_MAX: usize = 4096;
 /// The most readiness events taken from the poll at a time.
 const EVENTS_MAX: usize = 256;
 /// How many turns in a row the links may keep the engine from judging silence: more is a flood,
@@ -78,9 +81,11 @@ pub(super) struct Shell {
     signals: UnixStream,
     pub(super) links: Vec<UdpLink>,
     /// Links that may have more to give, one bit each.
-    links_waiting: u32,
+    pub(super) links_waiting: u32,
     flooded_turns: u32,
     pub(super) codec: Codec,
+    pub(super) wrong_keys: WrongKeys,
+    pub(super) floods: Floods,
     pub(super) network: Network,
     pub(super) fences: FencePool,
     pub(super) control: ControlServer,
@@ -138,6 +143,8 @@ impl Shell {
             links_waiting: 0,
             flooded_turns: 0,
             codec,
+            wrong_keys: hearing::watch_keys(&plan),
+            floods: Floods::new(plan.links.len()),
             network,
             fences: FencePool::new(FENCE),
             control,
@@ -260,6 +267,7 @@ impl Shell {
             self.fences.next_deadline(),
             self.records.next_deadline(),
             self.control.next_deadline(),
+            self.floods.next_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -294,6 +302,7 @@ impl Shell {
         let began = self.now;
         self.reopen_links();
         let drained = self.drain_links();
+        self.judge_hearing();
         self.network.turn(self.now);
         self.take_occurrences();
         self.fences.expire(self.poll.registry(), self.now);
@@ -325,7 +334,7 @@ impl Shell {
         self.run_inbox();
     }
 
-    fn run_inbox(&mut self) {
+    pub(super) fn run_inbox(&mut self) {
         while let Some(input) = self.inbox.pop_front() {
             self.recorder.note(&self.node, self.now, &input);
             self.node.step(self.now, input, &mut self.effects);
@@ -351,46 +360,6 @@ impl Shell {
             let change = link.reopen(self.poll.registry(), now);
             self.tell_link_change(index, change);
         }
-    }
-
-    /// Takes what has arrived on every link that may have something. Whether all are empty now.
-    fn drain_links(&mut self) -> bool {
-        for index in 0..self.links.len() {
-            let bit = 1u32 << index;
-            if self.links_waiting & bit == 0 {
-                continue;
-            }
-            if self.drain_link(index) == Drained::Empty {
-                self.links_waiting &= !bit;
-            }
-        }
-        self.links_waiting == 0
-    }
-
-    fn drain_link(&mut self, index: usize) -> Drained {
-        let now = self.now;
-        let Ok(id) = u8::try_from(index).map(LinkId) else { return Drained::Empty };
-        let Some(link) = self.links.get_mut(index) else { return Drained::Empty };
-        let (codec, inbox) = (&mut self.codec, &mut self.inbox);
-        let mut refusals = None;
-        let drained = link.drain(now, |datagram| match codec.parse(datagram.bytes, id, now) {
-            Ok(heartbeat) => {
-                if inbox.len() < INBOX_MAX {
-                    inbox.push_back(Input::Heard { link: id, at: datagram.at, heartbeat });
-                }
-            }
-            Err(told) => refusals = told.or(refusals),
-        });
-        if let Some(refusals) = refusals {
-            let link = self.plan.names.link(refusals.link).to_owned();
-            let text = format!(
-                "refused: {} datagrams on link {link}, the last one {}",
-                refusals.count, refusals.reason
-            );
-            self.tell(EventLevel::Warning, "refused", &link, text);
-        }
-        self.run_inbox();
-        drained
     }
 
     pub(super) fn take_occurrences(&mut self) {
@@ -458,7 +427,10 @@ fn open_links(plan: &Plan) -> Vec<UdpLink> {
     let transports = plan.links.iter().enumerate();
     transports
         .map(|(index, link)| match &link.transport {
-            Transport::Udp(udp) => UdpLink::new(udp.clone(), Token(LINKS + index)),
+            Transport::Udp(udp) => {
+                let made = UdpLink::new(udp.clone(), Token(LINKS + index));
+                hearing::guard(made, plan.cluster_id)
+            }
         })
         .collect()
 }

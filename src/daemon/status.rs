@@ -17,8 +17,8 @@ use crate::io::fence::FencePool;
 use crate::io::udp::UdpLink;
 use crate::types::{Instant, Mac, Names, NodeId, PeerState, VipId};
 use crate::wire::control::status::{
-    Change, Claim, Frozen, Health, Link, LinkCounters, LinkState, Nic, Node, NodeState, Refused,
-    Status, Trouble, Vip,
+    Change, Claim, Frozen, Health, KeyState, Link, LinkCounters, LinkState, Nic, Node, NodeState,
+    Refused, Status, Trouble, Vip,
 };
 
 /// How long a passive node shows whose VIP answers: it asks several times a second.
@@ -61,6 +61,10 @@ pub struct Sources<'a> {
     pub is_held: &'a dyn Fn(VipId) -> bool,
     /// Others' claims of the VIPs, the latest of each.
     pub claims: &'a [SeenClaim],
+    /// The heartbeat keys.
+    pub keys: KeyState,
+    /// Peers that send with a key that is not ours.
+    pub wrong_keys: Vec<Trouble>,
 }
 
 impl Sources<'_> {
@@ -95,13 +99,14 @@ impl Sources<'_> {
                 .filter(|(_, count)| *count > 0)
                 .map(|(reason, count)| Refused { reason: (*reason).to_owned(), count: *count })
                 .collect(),
+            keys: self.keys.clone(),
         }
     }
 
     fn health(&self, frozen: bool) -> Health {
         let claims = |peer: &&PeerView| peer.heard && told_state(peer) == Some(PeerState::Active);
         let peer_active = self.view.peers.iter().find(claims).is_some();
-        let degraded = !self.view.degraded.is_empty();
+        let degraded = !self.view.degraded.is_empty() || !self.wrong_keys.is_empty();
         match self.view.state {
             _ if frozen => Health::Frozen,
             PeerState::Active if peer_active || self.claims().next().is_some() => Health::Collision,
@@ -221,7 +226,8 @@ impl Sources<'_> {
     /// Everything that is worse than it should be; that a node serves unheard comes first.
     fn troubles(&self) -> Vec<Trouble> {
         let degraded = self.view.degraded.iter().map(|(what, at)| self.trouble(*what, *at));
-        self.isolated().into_iter().chain(degraded).collect()
+        let wrong_keys = self.wrong_keys.iter().cloned();
+        self.isolated().into_iter().chain(wrong_keys).chain(degraded).collect()
     }
 
     fn isolated(&self) -> Option<Trouble> {

@@ -62,7 +62,7 @@ impl Node {
     /// Whether the peer's daemon has run for so long that its pings have told what they find, and
     /// its probes pass if they can: as long as a network may take at a start.
     pub(super) fn is_acquainted(&self, peer: &Peer) -> bool {
-        peer.was_heard() && self.now >= peer.life_since + self.settings.initdead
+        peer.was_heard() && self.now >= peer.acquainted_at
     }
 
     /// Whether the silence of the peer's VIPs may come from a port that was dead before it.

@@ -41,6 +41,7 @@ mod peer;
 pub mod proof;
 mod purge;
 pub mod role;
+mod screen;
 pub mod settings;
 pub mod snapshot;
 mod speech;

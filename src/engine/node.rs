@@ -405,6 +405,11 @@ impl Node {
         let node = heartbeat.from;
         if let Some(life) = life {
             let incarnation = heartbeat.incarnation;
+            if life != Life::Same
+                && let Some(peer) = self.peers.get_mut(index)
+            {
+                peer.acquainted_at = self.now + self.settings.initdead;
+            }
             out.push(Effect::Report(Event::PeerHeard { node, incarnation, life }));
         }
         // An older heartbeat that comes late is not what the peer says now.

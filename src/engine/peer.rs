@@ -71,8 +71,8 @@ pub(super) struct Peer {
     pub(super) identity: Option<Identity>,
     /// How many incarnations of it were accepted; it echoes this.
     pub(super) session: Session,
-    /// Since when this life of it is known.
-    pub(super) life_since: Instant,
+    /// From when on this life of it is known for as long as a network may take at a start.
+    pub(super) acquainted_at: Instant,
     /// The newest accepted heartbeat, if it may still be believed.
     pub(super) said: Option<Heartbeat>,
     /// The number of the heartbeat that made this life believed. No window knows which ones before
@@ -124,7 +124,7 @@ impl Peer {
             presence_since: now,
             identity: None,
             session: Session::default(),
-            life_since: now,
+            acquainted_at: now,
             said: None,
             first_seq: Seq::default(),
             newest_seq: Seq::default(),
@@ -210,6 +210,11 @@ impl Peer {
         Some((link.freshness_of(heartbeat.seq), heartbeat.seq > self.newest_seq))
     }
 
+    /// Whether a heartbeat of the known incarnation was sent before that one was believed.
+    pub(super) fn is_early(&self, seq: Seq) -> bool {
+        seq < self.first_seq
+    }
+
     /// Since when this life of it is heard without a gap; nothing while it is not heard.
     pub(super) fn heard_since(&self) -> Option<Instant> {
         self.is_heard().then_some(self.presence_since)
@@ -261,7 +266,7 @@ impl Peer {
         if !answers_us {
             return Hearing::Introduced;
         }
-        let life = self.begin_life(heartbeat, now);
+        let life = self.begin_life(heartbeat);
         if let Some(link) = self.links.get_mut(heartbeat.link.index()) {
             link.admit(heartbeat.seq);
             link.hear(heartbeat, at);
@@ -271,7 +276,7 @@ impl Peer {
         Hearing::Accepted(Some(life))
     }
 
-    fn begin_life(&mut self, heartbeat: &Heartbeat, now: Instant) -> Life {
+    fn begin_life(&mut self, heartbeat: &Heartbeat) -> Life {
         let life = match self.identity {
             None => Life::First,
             Some(before) if before.boot == heartbeat.boot => Life::Restarted,
@@ -282,7 +287,6 @@ impl Peer {
             boot: heartbeat.boot,
             session: heartbeat.session,
         });
-        self.life_since = now;
         self.session = Session(self.session.0.wrapping_add(1));
         self.first_seq = heartbeat.seq;
         self.said = None;

@@ -33,6 +33,7 @@ use super::vips::{Ask, Asked, VipNews, Vips};
 use crate::config::network::{ServiceNic, Vip};
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{Instant, Mac, NicId, OpId, VipId};
+use crate::wire::auth::Keys;
 
 pub use occurrence::Occurrence;
 
@@ -501,6 +502,13 @@ impl Network {
             self.claims -= 1;
         }
         next
+    }
+
+    /// Probes the peers with these keys from now on.
+    pub fn set_keys(&mut self, keys: &Keys) {
+        for prober in self.slots.iter_mut().filter_map(|slot| slot.prober.as_mut()) {
+            prober.set_keys(keys.clone());
+        }
     }
 
     /// When [`Self::turn`] must be called at the latest; [`Instant::ZERO`], that is at once, if the

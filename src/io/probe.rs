@@ -37,7 +37,7 @@ pub struct Identity {
     pub cluster: ClusterId,
     /// This start of the daemon.
     pub incarnation: Incarnation,
-    /// The key to send with, and those that are accepted.
+    /// The key to send with, and those that are accepted, until there are others.
     pub keys: Keys,
 }
 
@@ -45,6 +45,7 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct Prober {
     identity: Rc<Identity>,
+    keys: Keys,
     nic: NicId,
     interval: Duration,
     count: NonZeroU32,
@@ -91,7 +92,13 @@ impl Prober {
             heard: None,
         };
         let peers = identity.peers.iter().map(peer).collect();
-        Self { identity, nic, interval, count, peers, outlet: None }
+        let keys = identity.keys.clone();
+        Self { identity, keys, nic, interval, count, peers, outlet: None }
+    }
+
+    /// Uses these keys from now on.
+    pub fn set_keys(&mut self, keys: Keys) {
+        self.keys = keys;
     }
 
     /// Opens the sockets on the NIC, which has that number now, or closes them if it is missing.
@@ -136,10 +143,10 @@ impl Prober {
     /// NIC's MAC. Tells each verdict that changed.
     pub fn turn(&mut self, now: Instant, mac: Option<Mac>, mut tell: impl FnMut(Verdict)) {
         let (identity, nic, count) = (&self.identity, self.nic, u64::from(self.count.get()));
-        let peers = &mut self.peers;
+        let (peers, keys) = (&mut self.peers, &self.keys);
         if let Some(outlet) = &mut self.outlet {
             outlet.drain(|frame| {
-                let probe = Probe::parse(frame, identity.cluster, &identity.keys);
+                let probe = Probe::parse(frame, identity.cluster, keys);
                 let Some(probe) = probe.filter(|p| p.to == identity.local && p.nic == nic) else {
                     return;
                 };
@@ -159,7 +166,7 @@ impl Prober {
             peer.sent = peer.sent.saturating_add(1);
             let probe = peer.probe(identity, nic);
             if let (Some(outlet), Some(mac)) = (&self.outlet, mac) {
-                let frame = probe.emit(mac, identity.cluster, &identity.keys);
+                let frame = probe.emit(mac, identity.cluster, keys);
                 // One that finds no room, or no carrier, is lost, as on the wire.
                 if let Err(error) = outlet.sender.send(ETHER_TYPE, &frame) {
                     log::debug!("a probe of service NIC {} was not sent: {error}", nic.0);

@@ -19,6 +19,7 @@ mod pair;
 
 mod attack;
 mod daemon;
+mod keys;
 mod links;
 mod paths;
 mod power;

@@ -43,6 +43,10 @@ fn health(status: &Status) -> String {
         text.push_str(&field("why", &why));
         text.push_str(&field("do", remedy));
     }
+    if !status.keys.accepts.is_empty() {
+        let note = "the heartbeat key is being changed; what is next: tandem key";
+        text.push_str(&field("note", note));
+    }
     if !status.blocked.is_empty() {
         let blocked = format!("{} cannot take over now: {}", status.node, status.blocked);
         text.push_str(&field("note", &blocked));

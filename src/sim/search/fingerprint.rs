@@ -32,7 +32,8 @@ impl Fingerprints {
             initdead: timing.initdead,
             look: pause * 4,
         };
-        let scope = Scope { looks: !plan.blind, words: first.budget.confirms > 0 };
+        let paths = first.budget.carriers > 0;
+        let scope = Scope { looks: !plan.blind, words: first.budget.confirms > 0, paths };
         Self { canon: Canon::new(ages, scope), loose: Vec::new() }
     }
 

@@ -12,6 +12,8 @@ pub(super) enum Rule {
     Skip,
     /// A moment that is waited for, in beats: whatever is over is over.
     Due,
+    /// The same, where a service NIC can go bad; nothing elsewhere.
+    Path,
     /// A moment that was: of what is older than this, only that it is.
     Past(Age),
     /// A number of which more than this makes no difference.
@@ -84,7 +86,7 @@ pub(super) const RULES: &[(&str, &str, Rule)] = &[
     ("Resting", "until", Rule::Due),
     ("Peer", "settings", Rule::Skip),
     ("Peer", "presence_since", Rule::Past(Age::Contradiction)),
-    ("Peer", "life_since", Rule::Past(Age::Settle)),
+    ("Peer", "acquainted_at", Rule::Path),
     ("Peer", "first_seq", Rule::Skip),
     ("Peer", "newest_seq", Rule::Skip),
     ("Peer", "role_since", Rule::Skip),
