@@ -2,19 +2,23 @@
 //!
 //! Here a state becomes a sentence and a remedy: what an operator reads at 3 a.m.
 
+mod link;
+
 use core::time::Duration;
 
-use crate::config::{DeviceKind, Plan, Transport};
+pub(super) use link::link_reason;
+
+use crate::config::{DeviceKind, Plan};
 use crate::engine::Snapshot;
-use crate::engine::event::{Degradation, FrozenCause, LinkState as EngineLink};
+use crate::engine::event::{Degradation, FrozenCause};
 use crate::engine::handover::Stay;
-use crate::engine::snapshot::{DeviceView, LinkView, PeerView, Waiting};
+use crate::engine::snapshot::{DeviceView, PeerView, Waiting};
 use crate::engine::transcript::{fmt_cause, fmt_degradation, fmt_stay, frozen_text, state_word};
-use crate::io::udp::UdpLink;
-use crate::types::{FenceFault, Instant, Mac, Names, NodeId, PeerState, Power, VipId};
+use crate::io::link::Link as Carrier;
+use crate::types::{FenceFault, Instant, Mac, Names, PeerState, Power, VipId};
 use crate::wire::control::status::{
-    Change, Claim, FenceDevice, Frozen, Health, KeyState, Link, LinkCounters, LinkState, Nic, Node,
-    NodeState, Refused, Status, Trouble, Vip,
+    Change, Claim, FenceDevice, Frozen, Health, KeyState, Nic, Node, NodeState, Refused, Status,
+    Trouble, Vip,
 };
 
 /// How long a passive node shows whose VIP answers: it asks several times a second.
@@ -46,7 +50,7 @@ pub struct Sources<'a> {
     /// The engine's view.
     pub view: &'a Snapshot,
     /// The heartbeat links, by number.
-    pub links: &'a [UdpLink],
+    pub links: &'a [Carrier],
     /// How many datagrams were refused on each link, by number.
     pub refused_by_link: &'a [u64],
     /// How many datagrams were refused, by reason.
@@ -256,7 +260,7 @@ impl Sources<'_> {
                 text.push_str(&format!(", for another {} ms", millis(until.since(self.now))));
             }
         }
-        let (code, remedy) = remedy_of(what, self.names());
+        let (code, remedy) = remedy_of(what, self.plan);
         Trouble { code: code.to_owned(), what: text, since_ms: self.ago(since), remedy }
     }
 
@@ -373,52 +377,6 @@ impl Sources<'_> {
         }
     }
 
-    fn links(&self) -> Vec<Link> {
-        let views = self.view.peers.iter().flat_map(|p| p.links.iter().map(move |l| (p, l)));
-        views.map(|(peer, link)| self.link(peer.node, link)).collect()
-    }
-
-    fn link(&self, peer: NodeId, view: &LinkView) -> Link {
-        let socket = self.links.get(view.id.index());
-        let counters = socket.map(UdpLink::counters).unwrap_or_default();
-        let path = self.plan.links.get(view.id.index()).map(|link| match &link.transport {
-            Transport::Udp(udp) => {
-                let to = udp.group.or_else(|| {
-                    udp.peers.iter().find(|(node, _)| *node == peer).map(|(_, addr)| *addr)
-                });
-                let to = to.map(|addr| addr.to_string()).unwrap_or_default();
-                format!("{} {} -> {to}", udp.nic, udp.local)
-            }
-        });
-        Link {
-            name: self.names().link(view.id).to_owned(),
-            kind: "udp".to_owned(),
-            peer: self.names().node(peer).to_owned(),
-            path: path.unwrap_or_default(),
-            state: match view.state {
-                EngineLink::Quiet => LinkState::Quiet,
-                EngineLink::Up => LinkState::Up,
-                EngineLink::Late => LinkState::Late,
-                EngineLink::OneWay => LinkState::OneWay,
-                EngineLink::Down => LinkState::Down,
-            },
-            since_ms: self.ago(view.since),
-            last_heartbeat_ms: view.heard_at.map(|at| self.ago(at)),
-            rtt_us: view.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
-            send_error: socket.and_then(|s| s.send_error(peer)).unwrap_or_default(),
-            counters: LinkCounters {
-                sent: counters.sent,
-                send_errors: counters.send_errors,
-                received: view.heard_count,
-                refused: self
-                    .refused_by_link
-                    .get(view.id.index())
-                    .map_or(0, |refused| refused + counters.too_long + counters.strangers),
-                late: view.late_count,
-            },
-        }
-    }
-
     fn nics(&self) -> Vec<Nic> {
         let plans = self.view.nics.iter().zip(&self.plan.nics);
         plans
@@ -496,7 +454,8 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// The code of a degradation for programs, and what to do about it.
-fn remedy_of(what: Degradation, names: &Names) -> (&'static str, String) {
+fn remedy_of(what: Degradation, plan: &Plan) -> (&'static str, String) {
+    let names = &plan.names;
     match what {
         Degradation::PeerMissing(node) => {
             let name = names.node(node);
@@ -507,10 +466,7 @@ fn remedy_of(what: Degradation, names: &Names) -> (&'static str, String) {
                 ),
             )
         }
-        Degradation::LinkDown(_, id) => {
-            let link = names.link(id);
-            ("link", format!("check cable, switch port and firewall of {link} on both nodes"))
-        }
+        Degradation::LinkDown(_, id) => ("link", link::remedy(plan, id)),
         Degradation::PeerNotReady(node) => {
             let name = names.node(node);
             ("peer-not-ready", format!("ask {name} why: tandem status there"))
