@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use mio::{Events, Poll};
 
 use super::*;
-use crate::wire::control::REQUEST_LEN_MAX;
+use crate::wire::control::{REQUEST_LEN_MAX, Status};
 
 const STATUS: &[u8] = b"{\"v\":1,\"cmd\":\"status\"}\n";
 const FOLLOW: &[u8] = b"{\"cmd\":\"events\",\"follow\":true}\n";
@@ -292,14 +292,18 @@ fn a_follower_that_does_not_read_is_disconnected_and_the_others_are_not() {
     assert!(quick.fill_buf().unwrap().starts_with(b"{"));
 }
 
+/// A status of at least so many bytes.
+fn long_status(len: usize) -> Response {
+    Response::Status(Box::new(Status { blocked: "x".repeat(len), ..Status::default() }))
+}
+
 #[test]
 fn a_caller_that_does_not_take_its_answer_runs_out_of_time() {
     let mut world = World::new();
     let mut client = world.connect();
     client.write_all(STATUS).unwrap();
     let incoming = world.turn();
-    let huge = "x".repeat(900 * 1024);
-    world.answer(&incoming[0], &Response::Error(Failure::new(Code::Denied, &huge, "")));
+    world.answer(&incoming[0], &long_status(900 * 1024));
     world.turn();
     assert_eq!(world.server().connections(), 1);
     world.now = world.now + REQUEST_TIMEOUT;
@@ -313,7 +317,7 @@ fn a_long_answer_reaches_a_caller_that_reads() {
     let mut client = world.connect();
     client.write_all(STATUS).unwrap();
     let incoming = world.turn();
-    let huge = Response::Error(Failure::new(Code::Denied, &"x".repeat(900 * 1024), ""));
+    let huge = long_status(900 * 1024);
     world.answer(&incoming[0], &huge);
     let mut taken = Vec::new();
     let mut piece = vec![0; 64 * 1024];
@@ -325,7 +329,7 @@ fn a_long_answer_reaches_a_caller_that_reads() {
     assert_eq!(Response::parse(core::str::from_utf8(&taken).unwrap()).unwrap(), huge);
     client.write_all(STATUS).unwrap();
     let incoming = world.turn();
-    let beyond = Response::Error(Failure::new(Code::Denied, &"x".repeat(1024 * 1024), ""));
+    let beyond = long_status(1024 * 1024);
     world.answer(&incoming[0], &beyond);
     assert_eq!(failure(&mut client), Code::Busy);
 }
