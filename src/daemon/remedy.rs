@@ -78,6 +78,20 @@ pub(super) const fn of_weakness(weakness: Weakness) -> (&'static str, &'static s
     }
 }
 
+/// What to do about a link that does not work.
+fn of_link(plan: &Plan, id: LinkId) -> String {
+    let name = plan.names.link(id);
+    match plan.links.get(id.index()).map(|link| &link.transport) {
+        Some(Transport::Serial(_)) => format!(
+            "check the cable of {name}, its device and speed on both nodes, and that no console or \
+             login uses it"
+        ),
+        Some(Transport::Udp(_)) | None => {
+            format!("check cable, switch port and firewall of {name} on both nodes")
+        }
+    }
+}
+
 /// The code of a degradation for programs, and what to do about it; `said` is what its fence device
 /// said last, if it is about one.
 pub(super) fn of_degradation(
