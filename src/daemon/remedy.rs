@@ -202,17 +202,3 @@ pub(super) fn frozen_steps(cause: FrozenCause, name: &str) -> Vec<String> {
         format!("or, if you have seen that {name} is without power: tandem confirm-off {name}"),
     ]
 }
-
-/// What to do about a link that does not work.
-fn of_link(plan: &Plan, id: LinkId) -> String {
-    let name = plan.names.link(id);
-    match plan.links.get(id.index()).map(|link| &link.transport) {
-        Some(Transport::Serial(_)) => format!(
-            "check the cable of {name}, its device and speed on both nodes, and that no console or \
-             login uses it"
-        ),
-        Some(Transport::Udp(_)) | None => {
-            format!("check cable, switch port and firewall of {name} on both nodes")
-        }
-    }
-}
