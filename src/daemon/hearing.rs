@@ -7,11 +7,12 @@
 use core::time::Duration;
 
 use super::flood;
+use super::keys::Refusals;
 use super::shell::{INBOX_MAX, Shell};
 use super::wrong_key;
 use crate::config::{Plan, Transport};
 use crate::engine::Input;
-use crate::io::link::Drained;
+use crate::io::link::{Drained, Link};
 use crate::io::udp::{KnownLife, Width};
 use crate::types::{LinkId, NodeId};
 use crate::wire::control::EventLevel;
@@ -46,13 +47,12 @@ impl Shell {
         let (codec, inbox, node) = (&mut self.codec, &mut self.inbox, &self.node);
         let (floods, wrong_keys) = (&mut self.floods, &mut self.wrong_keys);
         let mut refusals = None;
-        let mut change = None;
-        let (drained, told) =
+        let mut key = None;
+        let (drained, change) =
             link.drain(now, self.late_by, |datagram| match codec.parse(datagram.bytes, id, now) {
                 Ok(authentic) => {
                     let heartbeat = authentic.heartbeat;
-                    let mended = wrong_keys.note_right(id, datagram.from, now);
-                    change = mended.or(change);
+                    key = wrong_keys.note_right(id, datagram.from, now).or(key);
                     let reason = node.would_refuse(id, &heartbeat);
                     // What is misdirected is no word of the peer, however authentic.
                     if reason.is_none() && node.believes(heartbeat.from, heartbeat.incarnation) {
@@ -69,21 +69,18 @@ impl Shell {
                     refusals = told.or(refusals);
                     floods.note_refused(id);
                     if reason == crate::wire::heartbeat::Refusal::Tag {
-                        change = wrong_keys.note_wrong(id, datagram.from, now).or(change);
+                        key = wrong_keys.note_wrong(id, datagram.from, now).or(key);
                     }
                 }
             });
         let noise = codec.note_noise(id, link.counters().dropped.count(), now);
-        if let Some(refusals) = refusals.or(noise) {
-            let link = self.plan.names.link(refusals.link).to_owned();
-            let text = format!(
-                "refused: {} datagrams on link {link}, the last one {}",
-                refusals.count, refusals.reason
-            );
+        if let Some(Refusals { link, count, reason }) = refusals.or(noise) {
+            let link = self.plan.names.link(link).to_owned();
+            let text = format!("refused: {count} datagrams on link {link}, the last one {reason}");
             self.tell(EventLevel::Warning, "refused", &link, text);
         }
-        self.tell_wrong_key(change);
-        self.tell_link_change(index, told);
+        self.tell_link_change(index, change);
+        self.tell_wrong_key(key);
         self.run_inbox();
         drained
     }
@@ -100,7 +97,7 @@ impl Shell {
             let Ok(id) = u8::try_from(index).map(LinkId) else { continue };
             let Some(link) = self.links.get(index) else { continue };
             let counters = link.counters();
-            let dropped = counters.dropped_by_kernel + counters.too_long + counters.strangers;
+            let dropped = counters.by_kernel + counters.too_long + counters.strangers;
             if let Some(change) = self.floods.judge(id, dropped, now) {
                 self.answer_flood(index, id, change);
             }
@@ -188,14 +185,8 @@ impl Shell {
 /// `heartbeats arrive on eth6 from 192.0.2.2 (b, link hb0)`
 pub(super) fn path_of(plan: &Plan, link: LinkId, peer: Option<NodeId>) -> String {
     let name = plan.names.link(link);
-    let transport = plan.links.get(link.index()).map(|link| &link.transport);
-    let udp = match transport {
-        Some(Transport::Udp(udp)) => udp,
-        Some(Transport::Serial(serial)) => {
-            let (device, node) = (serial.device.display(), plan.names.node(serial.peer));
-            return format!("heartbeats arrive on {device} ({node}, link {name})");
-        }
-        None => return format!("heartbeats arrive on link {name}"),
+    let Some(Transport::Udp(udp)) = plan.links.get(link.index()).map(|link| &link.transport) else {
+        return format!("heartbeats arrive on link {name}");
     };
     let addr = udp.peers.iter().find(|(node, _)| Some(*node) == peer);
     match addr {
@@ -217,4 +208,10 @@ pub(super) fn watch_keys(plan: &Plan) -> wrong_key::WrongKeys {
         };
         (link.settings.id, link.settings.deadtime, peers)
     }))
+}
+
+/// The kernel drops what cannot be a heartbeat of this cluster.
+pub(super) fn guard(mut link: Link, cluster: u64) -> Link {
+    link.guard(cluster);
+    link
 }

@@ -180,10 +180,10 @@ impl Codec {
         link: LinkId,
         now: Instant,
     ) -> Result<Authentic, (Refusal, Option<Refusals>)> {
-        let (form, keys) = (self.links.get(link.index()).map(|link| link.form), self.ring.keys());
+        let form = self.links.get(link.index()).map(|link| link.form);
         let parsed = match form {
-            Some(Form::Short(_)) => short::parse(bytes, self.cluster, keys),
-            Some(Form::Full) | None => heartbeat::parse(bytes, self.cluster, keys),
+            Some(Form::Short(_)) => short::parse(bytes, self.cluster, self.ring.keys()),
+            Some(Form::Full) | None => heartbeat::parse(bytes, self.cluster, self.ring.keys()),
         };
         let reason = match parsed {
             Ok(authentic) => return Ok(authentic),
@@ -194,8 +194,8 @@ impl Codec {
         }
         let entry = self.links.get_mut(link.index());
         let count = entry.and_then(|entry| entry.refused.note(1, now));
-        let told = Reason::Message(reason);
-        Err((reason, count.map(|count| Refusals { link, count, reason: told })))
+        let told = count.map(|count| Refusals { link, count, reason: Reason::Message(reason) });
+        Err((reason, told))
     }
 
     /// Takes in that `link` has dropped `count` things since its start that were no frames; now

@@ -432,12 +432,11 @@ impl Shell {
 
 fn open_links(plan: &Plan) -> Vec<Link> {
     let links = plan.links.iter().enumerate();
-    let open = |(index, link): (usize, &crate::config::Link)| {
-        let mut link = Link::new(&link.transport, Token(LINKS + index));
-        link.guard(plan.cluster_id);
-        link
-    };
-    links.map(open).collect()
+    links
+        .map(|(index, link)| {
+            hearing::guard(Link::new(&link.transport, Token(LINKS + index)), plan.cluster_id)
+        })
+        .collect()
 }
 
 fn flight_header(plan: &Plan, life: &Life, now: Instant) -> Header {

@@ -5,12 +5,13 @@
 
 mod link;
 
+use core::fmt::Write as _;
 use core::time::Duration;
+
+pub(super) use link::link_reason;
 
 use super::device_status::said_text;
 use super::remedy;
-pub(super) use link::link_reason;
-
 use crate::config::Plan;
 use crate::engine::Snapshot;
 use crate::engine::event::Degradation;
@@ -257,14 +258,10 @@ impl Sources<'_> {
     fn trouble(&self, what: Degradation, since: Instant) -> Trouble {
         let mut text = String::new();
         // Writing to a string cannot fail.
-        let _infallible = fmt_degradation(&mut text, what, self.names());
-        if let (Degradation::PathBad, Some(stay)) = (what, self.view.stay) {
-            text.push_str("; it stays active: ");
-            let _infallible = fmt_stay(&mut text, stay, self.names());
-            if let Stay::Resting(until) | Stay::Waiting(until) = stay {
-                text.push_str(&format!(", for another {} ms", millis(until.since(self.now))));
-            }
-        }
+        let _infallible = match (what, self.view.stay) {
+            (Degradation::PathBad, Some(stay)) => self.fmt_staying(&mut text, stay),
+            (_, _) => fmt_degradation(&mut text, what, self.names()),
+        };
         let mut said = None;
         if let Degradation::FenceDevice(id) = what {
             said = self.last_said(id);
@@ -272,6 +269,17 @@ impl Sources<'_> {
         }
         let (code, remedy) = remedy::of_degradation(what, self.plan, said);
         Trouble { code: code.to_owned(), what: text, since_ms: self.ago(since), remedy }
+    }
+
+    /// An active with a bad service path, and why it does not hand over.
+    fn fmt_staying(&self, text: &mut String, stay: Stay) -> core::fmt::Result {
+        text.push_str("a service NIC of this node has no carrier, or no ping target answers");
+        text.push_str("; it stays active: ");
+        let (Stay::Resting(until) | Stay::Waiting(until)) = stay else {
+            return fmt_stay(text, stay, self.names());
+        };
+        fmt_stay(text, stay, self.names())?;
+        write!(text, ", for another {} ms", millis(until.since(self.now)))
     }
 
     fn frozen(&self) -> Option<Frozen> {

@@ -44,6 +44,8 @@ pub enum Stay {
     ConfigDiffers(NodeId),
     /// That peer could not take over now.
     NotReady(NodeId),
+    /// That peer's daemon has just started: its pings have not told yet what they find.
+    JustStarted(NodeId),
     /// This node doubts what it holds.
     Doubting,
     /// The last move for a bad path is too recent.
@@ -59,7 +61,8 @@ impl Stay {
             Self::Unheard(node)
             | Self::NotBetter(node)
             | Self::ConfigDiffers(node)
-            | Self::NotReady(node) => Some(node),
+            | Self::NotReady(node)
+            | Self::JustStarted(node) => Some(node),
             Self::Doubting | Self::Resting(_) | Self::Waiting(_) => None,
         }
     }
@@ -274,9 +277,11 @@ impl Node {
         if digest != self.settings.config_digest {
             return Err(Stay::ConfigDiffers(node));
         }
-        let is_ready = said.flags.eligible && !said.flags.purging && self.is_acquainted(peer);
-        if said.state != PeerState::Standby || !is_ready {
+        if said.state != PeerState::Standby || !said.flags.eligible || said.flags.purging {
             return Err(Stay::NotReady(node));
+        }
+        if !self.is_acquainted(peer) {
+            return Err(Stay::JustStarted(node));
         }
         Ok(node)
     }
@@ -307,6 +312,7 @@ impl Node {
             | Stay::NotBetter(_)
             | Stay::ConfigDiffers(_)
             | Stay::NotReady(_)
+            | Stay::JustStarted(_)
             | Stay::Resting(_) => true,
         });
         let Some(stay) = lasting else {

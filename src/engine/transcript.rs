@@ -529,6 +529,9 @@ pub fn fmt_stay(f: &mut impl fmt::Write, stay: Stay, names: &Names) -> fmt::Resu
             write!(f, "the configuration of {} differs: its NICs may be others", names.node(node))
         }
         Stay::NotReady(node) => write!(f, "{} could not take over now", names.node(node)),
+        Stay::JustStarted(node) => {
+            write!(f, "{} has just started: what its NICs reach is not known", names.node(node))
+        }
         Stay::Doubting => write!(f, "this daemon stood still, and asks itself what it holds"),
         Stay::Resting(_) => {
             write!(f, "the service was moved for a bad path a short while ago (path-rest)")

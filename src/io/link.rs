@@ -139,11 +139,11 @@ pub struct LinkCounters {
     pub too_long: u64,
     /// Datagrams from an address that is no peer's.
     pub strangers: u64,
-    /// Datagrams that the kernel dropped: they failed the filter, or the queue was full. Known as
-    /// soon as one comes that it did not drop.
-    pub dropped_by_kernel: u64,
     /// What came over a serial line and was no frame.
     pub dropped: Dropped,
+    /// Datagrams that the kernel dropped: they failed the filter, or the queue was full. Known as
+    /// soon as one comes that it did not drop.
+    pub by_kernel: u64,
     /// Errors when reading.
     pub receive_errors: u64,
     /// How often it was opened.
@@ -156,7 +156,7 @@ impl LinkCounters {
         [
             ("too-long", self.too_long),
             ("unknown-address", self.strangers),
-            ("dropped-by-kernel", self.dropped_by_kernel),
+            ("dropped-by-kernel", self.by_kernel),
             ("frame-overlong", self.dropped.overlong),
             ("frame-garbled", self.dropped.garbled),
             ("frame-too-short", self.dropped.too_short),
@@ -211,19 +211,19 @@ impl Link {
         }
     }
 
-    /// Lets the kernel drop what cannot be a heartbeat of this cluster, where it can.
+    /// Lets the kernel drop what cannot be a heartbeat of this cluster, from the next opening on,
+    /// where it can tell: over UDP.
     pub fn guard(&mut self, cluster: u64) {
         match self {
             Self::Udp(link) => link.guard(cluster),
-            // Nobody but the other end speaks on a line.
             Self::Serial(_) => {}
         }
     }
 
-    /// Changes how much the kernel lets through, where it can.
+    /// Changes how much the kernel lets through.
     ///
     /// # Errors
-    /// If the kernel does not take the filter; the one before stays.
+    /// If it does not take the filter; the one before stays.
     pub fn set_width(&mut self, width: Width) -> Result<(), OpenError> {
         match self {
             Self::Udp(link) => link.set_width(width),

@@ -225,8 +225,7 @@ impl UdpLink {
             };
             if let Some(dropped) = received.dropped {
                 let more = dropped.wrapping_sub(core::mem::replace(&mut self.dropped, dropped));
-                self.counters.dropped_by_kernel =
-                    self.counters.dropped_by_kernel.saturating_add(u64::from(more));
+                self.counters.by_kernel = self.counters.by_kernel.saturating_add(u64::from(more));
             }
             let from = self.peers.iter().find(|peer| Some(peer.addr) == received.source);
             let Some(bytes) = received.len.and_then(|len| buffer.get(..len)) else {

@@ -167,6 +167,24 @@ fn a_holder_stays_while_no_peer_is_heard_ready_and_better_off() {
     assert_eq!(stay(&world), None);
 }
 
+/// In: the router of both dies; the standby's daemon is started anew and does not know it yet.
+/// Out: nothing moves.
+#[test]
+fn a_peer_that_has_just_started_is_not_handed_to() {
+    let sense = HOLD * 3;
+    let timing = Timing { sense, ..Timing::QUICK };
+    let mut world = settled(Plan { pings: true, timing, ..Plan::default() });
+    world.set_dead_targets(0, true);
+    world.run(sense + HOLD);
+    world.crash(1);
+    world.start_daemon(1);
+    world.run(sense - ms(1));
+    assert_eq!(stay(&world), Some(Stay::JustStarted(Plan::node_id(1))));
+    world.run(INITDEAD);
+    assert_eq!(stay(&world), Some(Stay::NotBetter(Plan::node_id(1))));
+    assert_eq!(world.node(0).snapshot().term.0, 1);
+}
+
 /// A peer that was late counts as unheard until it is heard again: the hold begins anew.
 #[test]
 fn a_peer_that_falls_silent_meanwhile_is_not_handed_to() {

@@ -23,7 +23,20 @@ fn running_with(config: LabConfig, nic: &str) -> Option<Pair> {
         pair.lab.boot(node);
     }
     pair.wait_whole(Node::A);
+    get_acquainted(&pair);
     Some(pair)
+}
+
+/// A pair at work whose nodes have known each other for long enough.
+fn running() -> Option<Pair> {
+    let pair = Pair::running(pair::config())?;
+    get_acquainted(&pair);
+    Some(pair)
+}
+
+/// Who has just started is not handed to.
+fn get_acquainted(pair: &Pair) {
+    thread::sleep(pair.lab.config().initdead);
 }
 
 fn pings() -> String {
@@ -85,7 +98,7 @@ fn see_handover(pair: &Pair, row: &str, begun: Stamp) {
 /// carrier is back nothing moves back.
 #[test]
 fn a_service_nic_without_carrier_hands_the_service_over_without_a_fence() {
-    let Some(pair) = Pair::running(pair::config()) else { return };
+    let Some(pair) = running() else { return };
     let begun = pair.lab.unplug(Node::A, "eth0");
     see_handover(&pair, "row 8, carrier lost", begun);
     pair.wait_trouble(Node::A, "service-path");
@@ -119,8 +132,6 @@ fn without_ping_targets_a_dead_switch_port_is_told_and_moves_nothing() {
     for node in Node::BOTH {
         pair.wait(&format!("{node} hears the probes"), || across(&pair, node).filter(|it| *it));
     }
-    // A peer that was heard only just may not have answered yet.
-    thread::sleep(pair.lab.config().initdead);
     let begun = pair.lab.silence(Node::A, "eth0");
     for node in Node::BOTH {
         let trouble = pair.wait_trouble(node, "service-parted");
@@ -140,7 +151,7 @@ fn without_ping_targets_a_dead_switch_port_is_told_and_moves_nothing() {
 /// stays.
 #[test]
 fn a_path_that_is_bad_on_both_sides_moves_nothing() {
-    let Some(pair) = Pair::running(pair::config()) else { return };
+    let Some(pair) = running() else { return };
     let begun = pair.lab.unplug(Node::A, "eth0");
     thread::sleep(pair.lab.config().path_hold / 3);
     pair.lab.unplug(Node::B, "eth0");
@@ -160,7 +171,7 @@ fn a_path_that_is_bad_on_both_sides_moves_nothing() {
 /// A service NIC comes and goes again and again: the service moves once at most.
 #[test]
 fn a_nic_that_flaps_moves_the_service_once_at_most() {
-    let Some(pair) = Pair::running(pair::config()) else { return };
+    let Some(pair) = running() else { return };
     let begun = Stamp::now();
     let hold = pair.lab.config().path_hold;
     // Too short to move anything, then long enough, then both in turn.

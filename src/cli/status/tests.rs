@@ -238,6 +238,38 @@ fn isolated() -> Status {
     status
 }
 
+/// An active whose service NICs are bad, and that stays: one has no carrier on both sides, over the
+/// other nothing passes between the nodes.
+fn service_path() -> Status {
+    let mut status = well();
+    status.health = Health::Degraded;
+    status.degradations = vec![
+        Trouble {
+            code: "service-path".to_owned(),
+            what: "a service NIC of this node has no carrier, or no ping target answers; it stays \
+                   active: b is no better off"
+                .to_owned(),
+            since_ms: 12_000,
+            remedy: "check the cables and switch ports of the service NICs".to_owned(),
+        },
+        Trouble {
+            code: "service-parted".to_owned(),
+            what: "nothing passes to and from b over lan, though both have carrier: a switch port \
+                   is dead, here or there"
+                .to_owned(),
+            since_ms: 9_500,
+            remedy:
+                "check the switch ports of lan of both nodes; which side is deaf is known, and \
+                     left by the service, where ping targets are set in [nics.lan]"
+                    .to_owned(),
+        },
+    ];
+    status.nics = vec![nic("lan", Some(false), None), nic("dmz", Some(false), None)];
+    status.nics[1].carrier = false;
+    status.nics[1].good = false;
+    status
+}
+
 fn check(name: &str, status: &Status) {
     let file = format!("{}/tests/cli/status-{name}.txt", env!("CARGO_MANIFEST_DIR"));
     let text = render::render(status);
@@ -267,6 +299,11 @@ fn a_frozen_pair_looks_as_in_its_golden_text() {
 #[test]
 fn a_collision_looks_as_in_its_golden_text() {
     check("collision", &collision());
+}
+
+#[test]
+fn an_active_with_a_bad_service_path_looks_as_in_its_golden_text() {
+    check("service-path", &service_path());
 }
 
 #[test]

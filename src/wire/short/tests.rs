@@ -69,8 +69,9 @@ fn what_is_emitted_is_parsed_back_but_for_what_is_not_said() {
         let turn = EVERY_TURN[round % EVERY_TURN.len()];
         let message = emit(&heartbeat, turn, CLUSTER, &keys());
         let parsed = parse(message.as_bytes(), CLUSTER, &keys());
-        let (heartbeat, hint) = (heard(&heartbeat, turn), keys().hint(heartbeat.seq.0));
-        let expected = Authentic { heartbeat, key: KeyUsed::Sending, hint };
+        let hint = keys().hint(heartbeat.seq.0);
+        let expected =
+            Authentic { heartbeat: heard(&heartbeat, turn), key: KeyUsed::Sending, hint };
         assert_eq!(parsed, Ok(expected));
     }
 }
