@@ -12,6 +12,7 @@ use mio::{Events, Poll};
 
 use super::*;
 use crate::wire::control::REQUEST_LEN_MAX;
+use crate::wire::control::status::Status;
 
 const STATUS: &[u8] = b"{\"v\":1,\"cmd\":\"status\"}\n";
 const FOLLOW: &[u8] = b"{\"cmd\":\"events\",\"follow\":true}\n";
@@ -298,13 +299,18 @@ fn a_caller_that_does_not_take_its_answer_runs_out_of_time() {
     let mut client = world.connect();
     client.write_all(STATUS).unwrap();
     let incoming = world.turn();
-    let huge = "x".repeat(900 * 1024);
-    world.answer(&incoming[0], &Response::Error(Failure::new(Code::Denied, &huge, "")));
+    world.answer(&incoming[0], &answer_of(900 * 1024));
     world.turn();
     assert_eq!(world.server().connections(), 1);
     world.now = world.now + REQUEST_TIMEOUT;
     world.turn();
     assert_eq!(world.server().connections(), 0);
+}
+
+/// An answer of about so many bytes: a failure is cut to a line.
+fn answer_of(len: usize) -> Response {
+    let status = Status { node: "x".repeat(len), ..Status::default() };
+    Response::Status(Box::new(status))
 }
 
 #[test]
@@ -313,7 +319,7 @@ fn a_long_answer_reaches_a_caller_that_reads() {
     let mut client = world.connect();
     client.write_all(STATUS).unwrap();
     let incoming = world.turn();
-    let huge = Response::Error(Failure::new(Code::Denied, &"x".repeat(900 * 1024), ""));
+    let huge = answer_of(900 * 1024);
     world.answer(&incoming[0], &huge);
     let mut taken = Vec::new();
     let mut piece = vec![0; 64 * 1024];
@@ -325,8 +331,7 @@ fn a_long_answer_reaches_a_caller_that_reads() {
     assert_eq!(Response::parse(core::str::from_utf8(&taken).unwrap()).unwrap(), huge);
     client.write_all(STATUS).unwrap();
     let incoming = world.turn();
-    let beyond = Response::Error(Failure::new(Code::Denied, &"x".repeat(1024 * 1024), ""));
-    world.answer(&incoming[0], &beyond);
+    world.answer(&incoming[0], &answer_of(1024 * 1024));
     assert_eq!(failure(&mut client), Code::Busy);
 }
 
