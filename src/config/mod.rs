@@ -37,7 +37,7 @@ use core::time::Duration;
 pub use device::{Device, DeviceKind, Secret, Suite};
 pub use finding::{Finding, Findings, Severity};
 pub use key_file::{HeartbeatKey, HeartbeatKeys, KeyFile};
-pub use link::UdpLinkConfig;
+pub use link::{Baud, SerialLinkConfig, UdpLinkConfig};
 pub use machine::MachineFacts;
 pub use network::{ServiceNic, Vip};
 pub use plan::{Ladder, Link, Plan, Priority, Runtime, Timing, Transport};

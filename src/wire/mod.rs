@@ -12,4 +12,6 @@ pub mod heartbeat;
 pub mod ipmi;
 pub mod ndp;
 pub mod probe;
+pub mod serial_frame;
+pub mod short;
 pub mod sock_diag;

@@ -24,4 +24,5 @@ mod links;
 mod paths;
 mod power;
 mod replay;
+mod serial;
 mod surprises;

@@ -12,7 +12,6 @@ use mio::{Events, Poll};
 
 use super::*;
 use crate::wire::control::REQUEST_LEN_MAX;
-use crate::wire::control::status::Status;
 
 const STATUS: &[u8] = b"{\"v\":1,\"cmd\":\"status\"}\n";
 const FOLLOW: &[u8] = b"{\"cmd\":\"events\",\"follow\":true}\n";
@@ -116,6 +115,12 @@ fn failure(client: &mut StdStream) -> Code {
 /// Whether the server closed the connection and said nothing more.
 fn is_closed(client: &mut StdStream) -> bool {
     matches!(client.read(&mut [0; 1]), Ok(0))
+}
+
+/// An answer with a text of this length, which no failure that is made has.
+fn long_answer(len: usize) -> Response {
+    let (message, remedy) = ("x".repeat(len), String::new());
+    Response::Error(Failure { code: Code::Denied, message, remedy })
 }
 
 fn event(seq: u64) -> EventLine {
@@ -299,18 +304,12 @@ fn a_caller_that_does_not_take_its_answer_runs_out_of_time() {
     let mut client = world.connect();
     client.write_all(STATUS).unwrap();
     let incoming = world.turn();
-    world.answer(&incoming[0], &answer_of(900 * 1024));
+    world.answer(&incoming[0], &long_answer(900 * 1024));
     world.turn();
     assert_eq!(world.server().connections(), 1);
     world.now = world.now + REQUEST_TIMEOUT;
     world.turn();
     assert_eq!(world.server().connections(), 0);
-}
-
-/// An answer of about so many bytes: a failure is cut to a line.
-fn answer_of(len: usize) -> Response {
-    let status = Status { node: "x".repeat(len), ..Status::default() };
-    Response::Status(Box::new(status))
 }
 
 #[test]
@@ -319,7 +318,7 @@ fn a_long_answer_reaches_a_caller_that_reads() {
     let mut client = world.connect();
     client.write_all(STATUS).unwrap();
     let incoming = world.turn();
-    let huge = answer_of(900 * 1024);
+    let huge = long_answer(900 * 1024);
     world.answer(&incoming[0], &huge);
     let mut taken = Vec::new();
     let mut piece = vec![0; 64 * 1024];
@@ -331,7 +330,8 @@ fn a_long_answer_reaches_a_caller_that_reads() {
     assert_eq!(Response::parse(core::str::from_utf8(&taken).unwrap()).unwrap(), huge);
     client.write_all(STATUS).unwrap();
     let incoming = world.turn();
-    world.answer(&incoming[0], &answer_of(1024 * 1024));
+    let beyond = long_answer(1024 * 1024);
+    world.answer(&incoming[0], &beyond);
     assert_eq!(failure(&mut client), Code::Busy);
 }
 

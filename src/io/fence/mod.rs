@@ -298,6 +298,10 @@ impl FencePool {
 
     /// Does what has come due. The caller has handed in all readiness before.
     pub fn expire(&mut self, registry: &Registry, now: Instant) {
+        // It is called in every turn, which must not allocate.
+        if self.next_deadline().is_none_or(|at| at > now) {
+            return;
+        }
         let slots: Vec<usize> = self.running.keys().copied().collect();
         for slot in slots {
             let Some(running) = self.running.get_mut(&slot) else { continue };

@@ -2,8 +2,8 @@
 //!
 //! Asked once in each session that is kept, between orders; nothing waits for it, and what is not
 //! answered stays unknown. Who may log in is asked outside the session: some BMCs tell it nowhere
-//! else, and what anybody could have sent then is a warning, no more. The list of cipher suites can be asked for before a session, too: what
-//! anybody could have sent then decides only which suite is tried first.
+//! else, and what anybody could have sent is a warning then, no more. The list of cipher suites can
+//! be asked for before a session, too: there it decides only which suite is tried first.
 
 use super::message::{Command, Response};
 

@@ -166,6 +166,40 @@ fn a_fence_through_the_kept_session_opens_none() {
     pair.end();
 }
 
+/// A management network that loses a fifth of all datagrams, each way: the fence takes some
+/// repetitions, and no more.
+#[test]
+fn a_fence_over_a_network_that_loses_a_fifth_each_way_succeeds_in_time() {
+    let timeout = Duration::from_secs(5);
+    let config = LabConfig { fence_timeout: timeout, ..config() };
+    let Some(pair) = Pair::running(config) else { return };
+    wait_session(&pair, Node::B, "open");
+    let namespace = format!("{}-bmc-{}", prefix(&pair.lab), Node::A);
+    let chain = |way: &str| {
+        format!(
+            "add chain ip lossy {way} {{ type filter hook {way} priority 0; }}\n\
+             add rule ip lossy {way} udp dport 623 numgen random mod 100 < 20 drop\n\
+             add rule ip lossy {way} udp sport 623 numgen random mod 100 < 20 drop\n"
+        )
+    };
+    let rules = format!("add table ip lossy\n{}{}", chain("input"), chain("output"));
+    let output = std::process::Command::new("ip")
+        .args(["netns", "exec", &namespace, "nft", &rules])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let begun = pair.lab.deafen(Node::A, &[]);
+    pair.lab.signal_daemon(Node::A, Signal::SIGSTOP);
+    let fencing = pair.wait_log(Node::B, "role standby -> fencing", begun);
+    let proven = pair.wait_log(Node::B, "proof: a holds nothing: its power reads off", begun);
+    pair.wait_role(Node::B, "active");
+    assert!(pair.count_power_cuts(Node::A, begun) >= 1);
+    let fence = proven.at.since(fencing.at);
+    tell("a fence over a lossy network", &[("fence", fence)]);
+    assert!(fence < timeout, "{fence:?}");
+    pair.end();
+}
+
 /// An end in order closes the session; a daemon that is killed again and again leaves one at most,
 /// because none is kept until the BMC has forgotten that one.
 #[test]
