@@ -523,6 +523,7 @@ fn frozen_code(cause: FrozenCause) -> &'static str {
         FrozenCause::NoDevice => "no-device",
         FrozenCause::Unreachable => "unreachable",
         FrozenCause::Refuses(FenceFault::Credentials) => "credentials",
+        FrozenCause::Refuses(FenceFault::Certificate) => "certificate",
         FrozenCause::Refuses(FenceFault::Privilege) => "privilege",
         FrozenCause::Refuses(_) => "refused",
         FrozenCause::StaysOn => "stays-on",
@@ -542,6 +543,12 @@ fn frozen_remedy(cause: FrozenCause, name: &str) -> Vec<String> {
         }
         FrozenCause::Refuses(FenceFault::Credentials | FenceFault::Privilege) => {
             format!("correct the user, password or privilege of {name}'s fence device")
+        }
+        FrozenCause::Refuses(FenceFault::Certificate) => {
+            format!(
+                "compare the certificate of {name}'s BMC with the configuration: tandem fence \
+                 fingerprint ADDRESS"
+            )
         }
         FrozenCause::Contradicted => {
             format!("look whether {name}'s fence device is that of {name}, and correct its address")

@@ -103,6 +103,7 @@ impl Try {
             Err(
                 FenceFault::Unreachable
                 | FenceFault::Credentials
+                | FenceFault::Certificate
                 | FenceFault::AgentFailed
                 | FenceFault::Cancelled,
             ) => {
@@ -136,6 +137,7 @@ impl Try {
             Err(
                 FenceFault::Unreachable
                 | FenceFault::Credentials
+                | FenceFault::Certificate
                 | FenceFault::AgentFailed
                 | FenceFault::Cancelled,
             ) => Step::Failed,
@@ -244,9 +246,10 @@ impl Try {
 fn fault_cause(fault: FenceFault) -> FrozenCause {
     match fault {
         FenceFault::Unreachable => FrozenCause::Unreachable,
-        FenceFault::Credentials | FenceFault::Privilege | FenceFault::Refused => {
-            FrozenCause::Refuses(fault)
-        }
+        FenceFault::Credentials
+        | FenceFault::Certificate
+        | FenceFault::Privilege
+        | FenceFault::Refused => FrozenCause::Refuses(fault),
         FenceFault::Garbled
         | FenceFault::Timeout
         | FenceFault::AgentFailed

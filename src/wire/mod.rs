@@ -11,4 +11,5 @@ pub mod echo;
 pub mod heartbeat;
 pub mod ipmi;
 pub mod ndp;
+pub mod redfish;
 pub mod sock_diag;
