@@ -27,13 +27,14 @@ pub mod plan;
 mod print;
 mod raw;
 mod read;
+mod redfish;
 pub mod secret;
 mod tree;
 mod vocabulary;
 
 use core::time::Duration;
 
-pub use device::{Device, DeviceKind, Secret, Suite};
+pub use device::{Device, DeviceKind, Fingerprint, Login, Secret, Suite, Trust};
 pub use finding::{Finding, Findings, Severity};
 pub use link::UdpLinkConfig;
 pub use machine::MachineFacts;

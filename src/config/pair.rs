@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use super::device::Suite;
+use super::device::{Login, Suite, Trust};
 use super::finding::{At, Place};
 use super::network::{ServiceNic, Vip};
 use super::plan::{Runtime, Timing};
@@ -74,6 +74,15 @@ pub(super) enum PairKind {
         user: String,
         password_file: At<PathBuf>,
         suite: Suite,
+    },
+    Redfish {
+        host: String,
+        port: u16,
+        user: String,
+        password_file: At<PathBuf>,
+        system: Option<String>,
+        trust: Trust,
+        login: Login,
     },
     Agent {
         /// As written: a name or an absolute path.

@@ -17,6 +17,7 @@ pub mod nic;
 pub mod packet;
 pub mod ping;
 pub mod receive_clock;
+pub mod redfish;
 pub mod state_files;
 pub mod udp;
 pub mod vips;

@@ -13,9 +13,10 @@ use crate::config::finding::{At, Findings, Place};
 use crate::config::network::Vip;
 use crate::config::pair::{PairDevice, PairKind, PairLink, PairNode};
 use crate::config::raw::{Fencing, Raw, RawFence, RawKind};
-use crate::config::read;
+use crate::config::{read, redfish};
 
 const IPMI_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+const REDFISH_TIMEOUT_DEFAULT: Duration = Duration::from_secs(20);
 const AGENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// Power is not cut and read back in less.
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
@@ -41,6 +42,7 @@ pub(super) fn check(
     }
     refuse_same_names(&devices, findings);
     refuse_same_targets(&devices, findings);
+    refuse_shared_bmcs(&devices, findings);
     for device in &devices {
         refuse_own_addresses(device, links, vips, findings);
     }
@@ -122,6 +124,7 @@ fn check_device(raw: &RawFence, nodes: &[PairNode], findings: &mut Findings) -> 
     let (node, kind) = (node?, kind?);
     let (stem, timeout) = match &kind {
         PairKind::Ipmi { .. } => ("ipmi", IPMI_TIMEOUT_DEFAULT),
+        PairKind::Redfish { .. } => ("redfish", REDFISH_TIMEOUT_DEFAULT),
         PairKind::Agent { program, .. } => (
             program.file_name().and_then(|name| name.to_str()).unwrap_or("agent"),
             AGENT_TIMEOUT_DEFAULT,
@@ -156,6 +159,7 @@ fn check_kind(raw: &RawKind, place: &Place, findings: &mut Findings) -> Option<P
                 suite: suite.as_ref().map(|at| at.value).unwrap_or_default(),
             })
         }
+        RawKind::Redfish(raw) => redfish::check(raw, place, findings),
         RawKind::Agent { agent, params, secret_files, secret_files_place } => {
             let count = params.len().saturating_add(secret_files.len());
             refuse_more(place, "parameters", count, AGENT_PARAMS_MAX, findings);
@@ -236,6 +240,10 @@ fn refuse_same_targets(devices: &[PairDevice], findings: &mut Findings) {
     for device in devices {
         let target = match &device.kind {
             PairKind::Ipmi { address, .. } => format!("the BMC at {address}"),
+            PairKind::Redfish { host, port, system, .. } => {
+                let system = system.as_deref().map(|id| format!(", system {id}"));
+                format!("the BMC at {host}, port {port}{}", system.unwrap_or_default())
+            }
             PairKind::Agent { program, params, .. } => {
                 let mut params: Vec<_> = params.iter().map(|(n, v)| format!("{n}={v}")).collect();
                 params.sort();
@@ -258,14 +266,27 @@ fn refuse_same_targets(devices: &[PairDevice], findings: &mut Findings) {
     }
 }
 
+/// A BMC that is spoken to in two ways has one host all the same, unless its systems are named.
+fn refuse_shared_bmcs(devices: &[PairDevice], findings: &mut Findings) {
+    let is_ipmi = |device: &&PairDevice| matches!(device.kind, PairKind::Ipmi { .. });
+    for ipmi in devices.iter().filter(is_ipmi) {
+        let Some(addr) = bmc_address(&ipmi.kind) else { continue };
+        for other in devices.iter().filter(|other| !is_ipmi(other) && other.node != ipmi.node) {
+            if bmc_address(&other.kind) == Some(addr) {
+                let wrong = format!("the BMC at {addr} is {} too, of the other node", ipmi.name);
+                findings.error(&other.place, wrong, "write the address of this node's own BMC");
+            }
+        }
+    }
+}
+
 fn refuse_own_addresses(
     device: &PairDevice,
     links: &[PairLink],
     vips: &[At<Vip>],
     findings: &mut Findings,
 ) {
-    let PairKind::Ipmi { address, .. } = &device.kind else { return };
-    let addr: IpAddr = address.ip();
+    let Some(addr) = bmc_address(&device.kind) else { return };
     let is_vip = vips.iter().any(|vip| vip.value.net.addr() == addr);
     let mut hosts = links.iter().flat_map(|link| &link.addresses);
     let what = if is_vip {
@@ -277,4 +298,13 @@ fn refuse_own_addresses(
     };
     let wrong = format!("the BMC's address {addr} is {what}");
     findings.error(&device.place, wrong, "write the address at which the BMC itself answers");
+}
+
+/// The address of a BMC that is written as one.
+fn bmc_address(kind: &PairKind) -> Option<IpAddr> {
+    match kind {
+        PairKind::Ipmi { address, .. } => Some(address.ip()),
+        PairKind::Redfish { host, .. } => host.parse().ok(),
+        PairKind::Agent { .. } => None,
+    }
 }

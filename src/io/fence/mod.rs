@@ -8,17 +8,22 @@
 
 mod agent;
 mod ipmi;
+mod redfish;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
+use std::path::PathBuf;
 
 use mio::{Registry, Token};
 
 use self::agent::{Agent, AgentOrder};
 use self::ipmi::IpmiOrder;
+pub use self::redfish::COMMAND as REDFISH_COMMAND;
+use self::redfish::RedfishOrder;
 use crate::config::device::{Device, DeviceKind};
 use crate::types::{DeviceId, FenceFault, Instant, OpId, Power};
 use crate::wire::ipmi::CipherSuite;
+use crate::wire::redfish::relay::Hint;
 
 /// The most orders under way, those included that are answered and only clean up. When it is
 /// reached, the oldest of these is dropped; if there is none, an order is answered `Cancelled`.
@@ -86,6 +91,10 @@ trait Executor {
     fn learned(&self) -> Learned {
         Learned::default()
     }
+    /// What a Redfish child learned of its BMC.
+    fn hint(&self) -> Option<Hint> {
+        None
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -112,6 +121,9 @@ pub struct FencePool {
     learned: BTreeMap<DeviceId, Learned>,
     /// The devices that acknowledged their last `off`, and were not told to switch since.
     obeyed: BTreeSet<DeviceId>,
+    hints: BTreeMap<DeviceId, Hint>,
+    /// What Redfish children run: this program.
+    program: PathBuf,
     told: Told,
 }
 
@@ -124,8 +136,17 @@ impl FencePool {
             completed: VecDeque::new(),
             learned: BTreeMap::new(),
             obeyed: BTreeSet::new(),
+            hints: BTreeMap::new(),
+            // Whatever an upgrade puts into its place meanwhile, it is the program that runs here.
+            program: PathBuf::from("/proc/self/exe"),
             told: Told::default(),
         }
+    }
+
+    /// Has `program` run the Redfish children, instead of this one.
+    pub fn with_program(mut self, program: PathBuf) -> Self {
+        self.program = program;
+        self
     }
 
     /// The tokens that are this pool's.
@@ -237,6 +258,17 @@ impl FencePool {
                 client.begin(now, ipmi::wire_order(order), deadline);
                 Ok(Box::new(IpmiOrder::start(registry, token, *address, client)))
             }
+            DeviceKind::Redfish { .. } => {
+                let job = redfish::Job {
+                    order,
+                    deadline,
+                    program: &self.program,
+                    kind: &device.kind,
+                    hint: self.hints.get(&job.device).cloned(),
+                    has_obeyed: self.obeyed.contains(&job.device),
+                };
+                Ok(Box::new(RedfishOrder::start(registry, now, token, job)?))
+            }
             DeviceKind::Agent { program, params, secrets } => {
                 let has_obeyed = self.obeyed.contains(&job.device);
                 let agent = Agent { program, params, secrets, has_obeyed };
@@ -278,6 +310,7 @@ impl FencePool {
             let known = self.learned.entry(running.device).or_default();
             known.suite = learned.suite.or(known.suite);
             known.guid = learned.guid.or(known.guid);
+            self.hints.extend(running.executor.hint().map(|hint| (running.device, hint)));
             if running.order == Order::Off && verdict.reading.is_ok() {
                 self.obeyed.insert(running.device);
             }
@@ -310,7 +343,15 @@ impl Told {
     /// The level for a verdict: the engine tells what became of an order; what is added here is the
     /// device's own word, once as long as it stays the same. A frozen pair asks for ever.
     fn level(&mut self, device: DeviceId, order: Order, verdict: &Verdict) -> log::Level {
-        if order == Order::Check {
+        // That a check failed is told by the engine; what a person must mend, by the device alone.
+        let is_for_people = matches!(
+            verdict.reading,
+            Err(FenceFault::Certificate
+                | FenceFault::Credentials
+                | FenceFault::Privilege
+                | FenceFault::Refused)
+        );
+        if order == Order::Check && !is_for_people {
             return log::Level::Debug;
         }
         // Agents write the time before their words.

@@ -185,7 +185,8 @@ mod tests {
 
     #[test]
     fn collections_and_messages_are_bounded() {
-        let many: Vec<Value> = (0..1000).map(|n| json!({ "@odata.id": format!("/s/{n}") })).collect();
+        let many: Vec<Value> =
+            (0..1000).map(|n| json!({ "@odata.id": format!("/s/{n}") })).collect();
         assert_eq!(members(&json!({ "Members": many })).unwrap().len(), MEMBERS_MAX);
         assert_eq!(members(&json!({ "Members": [] })).unwrap(), Vec::<String>::new());
         assert_eq!(members(&json!({ "Name": "none" })), None);
@@ -193,7 +194,10 @@ mod tests {
         let error = json!({ "error": { "message": "general",
             "@Message.ExtendedInfo": [{ "Message": "" }, { "Message": "already off" }] } });
         assert_eq!(message(&error).as_deref(), Some("already off"));
-        assert_eq!(message(&json!({ "error": { "message": "general" } })).as_deref(), Some("general"));
+        assert_eq!(
+            message(&json!({ "error": { "message": "general" } })).as_deref(),
+            Some("general")
+        );
         assert_eq!(message(&json!({ "error": [] })), None);
     }
 }

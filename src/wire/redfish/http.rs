@@ -221,8 +221,9 @@ impl Reader {
         let len = match parsed.parse(&self.waiting) {
             Ok(Status::Complete(len)) if len <= HEAD_LEN_MAX => len,
             Ok(Status::Partial) if self.waiting.len() <= HEAD_LEN_MAX => return Ok(false),
-            Ok(Status::Complete(_) | Status::Partial)
-            | Err(httparse::Error::TooManyHeaders) => return Err(Broken::LongHead),
+            Ok(Status::Complete(_) | Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+                return Err(Broken::LongHead);
+            }
             Err(_) => return Err(Broken::NotHttp),
         };
         let status = parsed.code.unwrap_or_default();
@@ -352,15 +353,24 @@ mod tests {
         let bytes = request(Method::Post, "h:1", "/x", &[("X-Auth-Token", "t")], Some("{}"));
         let text = String::from_utf8(bytes).unwrap();
         assert!(text.starts_with("POST /x HTTP/1.1\r\nHost: h:1\r\n"), "{text}");
-        assert!(text.ends_with("X-Auth-Token: t\r\nContent-Type: application/json\r\n\
-                                Content-Length: 2\r\n\r\n{}"), "{text}");
+        assert!(
+            text.ends_with(
+                "X-Auth-Token: t\r\nContent-Type: application/json\r\n\
+                                Content-Length: 2\r\n\r\n{}"
+            ),
+            "{text}"
+        );
         assert!(!text.contains("Encoding"), "{text}");
     }
 
     #[test]
     fn bodies_come_sized_chunked_or_until_the_end() {
-        let sized = read_both_ways("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nLocation: /a\r\n\r\nabc");
-        assert_eq!((sized.status, sized.body.as_slice(), sized.stays_open), (200, &b"abc"[..], true));
+        let sized =
+            read_both_ways("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nLocation: /a\r\n\r\nabc");
+        assert_eq!(
+            (sized.status, sized.body.as_slice(), sized.stays_open),
+            (200, &b"abc"[..], true)
+        );
         assert_eq!(sized.location.as_deref(), Some("/a"));
         let chunked = read_both_ways(
             "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\nX-Auth-Token: t\r\n\
@@ -370,8 +380,9 @@ mod tests {
         assert_eq!(chunked.token.as_deref(), Some("t"));
         let empty = read_both_ways("HTTP/1.1 204 No Content\r\nContent-Length: 9\r\n\r\n");
         assert_eq!(empty.body, b"");
-        let after_interim =
-            read_both_ways("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n");
+        let after_interim = read_both_ways(
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        );
         assert!(!after_interim.stays_open, "HTTP/1.0 closes");
         let mut reader = Reader::new();
         assert_eq!(reader.take(b"HTTP/1.1 200 OK\r\n\r\nabc"), Ok(None));

@@ -70,8 +70,9 @@ pub enum Trust {
 }
 
 /// How the user is told to the BMC.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-#[derive(Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub enum Login {
     /// With a session, and with each request (HTTP Basic) if the BMC gives no session.
     #[default]
