@@ -130,8 +130,8 @@ pub struct Fingerprint(pub [u8; FINGERPRINT_LEN]);
 pub const FINGERPRINT_LEN: usize = 32;
 
 impl Fingerprint {
-    /// The fingerprint that 64 hexadecimal digits say, with or without colons between the bytes, and
-    /// with or without what BMCs and openssl(1) write before them.
+    /// The fingerprint that 64 hexadecimal digits say, with or without colons between the bytes,
+    /// and with or without what BMCs and openssl(1) write before them.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.rsplit('=').next()?.trim();
         let has_name = digits.get(..7).is_some_and(|name| name.eq_ignore_ascii_case("sha256:"));

@@ -1,8 +1,8 @@
 //! The Redfish child: it speaks to one BMC, about one order, and ends.
 //!
-//! It waits for names, TCP, TLS and HTTP as a plain program does, which the loop must never do, and
-//! is killed by its parent when its time is over. See [`crate::wire::redfish::relay`] for what it is
-//! told and tells. It decides nothing.
+//! It waits for names, TCP, TLS and HTTP as a plain program does, which the loop must never do,
+//! and is killed by its parent when its time is over. See [`crate::wire::redfish::relay`] for what
+//! it is told and tells. It decides nothing.
 
 mod service;
 mod tls;
