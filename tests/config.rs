@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tandem::config::{
-    self, Checked, DeviceKind, FileFacts, FileFault, Files, MachineFacts, Plan, Priority, Suite,
-    Transport,
+    self, Checked, DeviceKind, FileFacts, FileFault, Files, Fingerprint, Login, MachineFacts, Plan,
+    Priority, Suite, Transport, Trust,
 };
 use tandem::types::{BootId, DeviceId, Incarnation, Mac, NodeId};
 
@@ -209,7 +209,21 @@ fn the_unusual_file_means_what_it_says() {
     assert_eq!(rhythm, [100, 1_500]);
     assert_eq!(plan.timing.initdead, Duration::from_secs(15), "ten of the longest deadtime");
     let devices: Vec<_> = plan.devices.iter().map(|device| device.name.as_str()).collect();
-    assert_eq!(devices, ["pdu-left", "pdu-right", "ipmi-b.example.com"]);
+    assert_eq!(
+        devices,
+        ["pdu-left", "pdu-right", "ipmi-b.example.com", "redfish-b.example.com", "pinned"]
+    );
+    let DeviceKind::Redfish { host, port, system, trust, login, .. } = &plan.devices[3].kind else {
+        panic!("not redfish: {:?}", plan.devices[3]);
+    };
+    assert_eq!((host.as_str(), *port, *login), ("fd00:9::2", 8443, Login::Basic));
+    assert_eq!(system.as_deref(), Some("/redfish/v1/Systems/1"));
+    assert_eq!(*trust, Trust::Authority("/etc/tandem/ca.pem".into()));
+    let DeviceKind::Redfish { port, trust, login, .. } = &plan.devices[4].kind else {
+        panic!("not redfish: {:?}", plan.devices[4]);
+    };
+    let pinned = Trust::Pinned(Fingerprint([0xab; 32]));
+    assert_eq!((*port, trust, *login), (443, &pinned, Login::Auto));
     let DeviceKind::Ipmi { address, user, suite, .. } = &plan.devices[2].kind else {
         panic!("not ipmi")
     };

@@ -241,7 +241,8 @@ fn refuse_same_targets(devices: &[PairDevice], findings: &mut Findings) {
         let target = match &device.kind {
             PairKind::Ipmi { address, .. } => format!("the BMC at {address}"),
             PairKind::Redfish { host, port, system, .. } => {
-                let system = system.as_deref().map(|id| format!(", system {id}"));
+                let id = system.as_deref().map(|path| path.rsplit('/').next().unwrap_or(path));
+                let system = id.map(|id| format!(", system {id}"));
                 format!("the BMC at {host}, port {port}{}", system.unwrap_or_default())
             }
             PairKind::Agent { program, params, .. } => {
@@ -266,14 +267,21 @@ fn refuse_same_targets(devices: &[PairDevice], findings: &mut Findings) {
     }
 }
 
-/// A BMC that is spoken to in two ways has one host all the same, unless its systems are named.
+/// A BMC has one host, however it is spoken to, unless each of its systems is named.
 fn refuse_shared_bmcs(devices: &[PairDevice], findings: &mut Findings) {
-    let is_ipmi = |device: &&PairDevice| matches!(device.kind, PairKind::Ipmi { .. });
-    for ipmi in devices.iter().filter(is_ipmi) {
-        let Some(addr) = bmc_address(&ipmi.kind) else { continue };
-        for other in devices.iter().filter(|other| !is_ipmi(other) && other.node != ipmi.node) {
-            if bmc_address(&other.kind) == Some(addr) {
-                let wrong = format!("the BMC at {addr} is {} too, of the other node", ipmi.name);
+    let is_whole = |device: &&PairDevice| match &device.kind {
+        PairKind::Ipmi { .. } => true,
+        PairKind::Redfish { system, .. } => system.is_none(),
+        PairKind::Agent { .. } => false,
+    };
+    for whole in devices.iter().filter(is_whole) {
+        let Some(host) = bmc_host(&whole.kind) else { continue };
+        let is_ipmi = |device: &PairDevice| matches!(device.kind, PairKind::Ipmi { .. });
+        for other in devices.iter().filter(|other| other.node != whole.node) {
+            // Two that are alike in all were told about before; two that are whole, once.
+            let is_told = is_whole(&other) && (is_ipmi(other) || !is_ipmi(whole));
+            if !is_told && bmc_host(&other.kind).as_ref() == Some(&host) {
+                let wrong = format!("the BMC at {host} is {} too, of the other node", whole.name);
                 findings.error(&other.place, wrong, "write the address of this node's own BMC");
             }
         }
@@ -286,7 +294,7 @@ fn refuse_own_addresses(
     vips: &[At<Vip>],
     findings: &mut Findings,
 ) {
-    let Some(addr) = bmc_address(&device.kind) else { return };
+    let Some(Ok(addr)) = bmc_host(&device.kind).map(|host| host.parse::<IpAddr>()) else { return };
     let is_vip = vips.iter().any(|vip| vip.value.net.addr() == addr);
     let mut hosts = links.iter().flat_map(|link| &link.addresses);
     let what = if is_vip {
@@ -300,11 +308,11 @@ fn refuse_own_addresses(
     findings.error(&device.place, wrong, "write the address at which the BMC itself answers");
 }
 
-/// The address of a BMC that is written as one.
-fn bmc_address(kind: &PairKind) -> Option<IpAddr> {
+/// Where a BMC is, as it is written.
+fn bmc_host(kind: &PairKind) -> Option<String> {
     match kind {
-        PairKind::Ipmi { address, .. } => Some(address.ip()),
-        PairKind::Redfish { host, .. } => host.parse().ok(),
+        PairKind::Ipmi { address, .. } => Some(address.ip().to_string()),
+        PairKind::Redfish { host, .. } => Some(host.to_ascii_lowercase()),
         PairKind::Agent { .. } => None,
     }
 }
