@@ -17,7 +17,12 @@ mod bmc;
 #[path = "support/pool.rs"]
 mod pool;
 
+#[path = "support/sushy.rs"]
+mod sushy;
+
 #[path = "redfish/child.rs"]
 mod child;
+#[path = "redfish/emulator.rs"]
+mod emulator;
 #[path = "redfish/orders.rs"]
 mod orders;
