@@ -9,6 +9,7 @@ mod client;
 mod confirm_off;
 mod events;
 mod fence;
+mod inspect_agents;
 mod keygen;
 mod put_record;
 mod redfish_child;
@@ -154,6 +155,7 @@ fn dispatch(parser: &mut Parser) -> Result<u8, Failure> {
             match name.as_str() {
                 "help" => help(parser),
                 put_record::NAME => put_record::run(parser),
+                inspect_agents::NAME => inspect_agents::run(parser),
                 redfish_child::NAME => redfish_child::run(parser),
                 name => (find(name)?.run)(parser),
             }

@@ -20,6 +20,7 @@ mod duration;
 pub mod finding;
 pub mod link;
 mod machine;
+pub mod metadata;
 pub mod nearest;
 pub mod network;
 mod pair;
@@ -38,6 +39,7 @@ pub use device::{Device, DeviceKind, Fingerprint, Login, Secret, Suite, Trust};
 pub use finding::{Finding, Findings, Severity};
 pub use link::UdpLinkConfig;
 pub use machine::MachineFacts;
+pub use metadata::AgentUse;
 pub use network::{ServiceNic, Vip};
 pub use plan::{Ladder, Link, Plan, Priority, Runtime, Timing, Transport};
 pub use secret::{FileFacts, FileFault, Files, HeartbeatKey, HeartbeatKeys};
@@ -54,6 +56,8 @@ pub struct Checked {
     pub plan: Option<Plan>,
     /// All that was found, by line.
     pub findings: Findings,
+    /// The fence agents, to be asked for their metadata: see [`metadata`].
+    pub agents: Vec<AgentUse>,
 }
 
 /// Reads `text`, the content of `file` (its name is used in messages alone), as the node `node`,
@@ -69,10 +73,11 @@ pub fn check(
     files: &dyn Files,
 ) -> Checked {
     let mut findings = Findings::new(file);
-    let plan = read_all(text, node, facts, files, &mut findings);
+    let mut agents = Vec::new();
+    let plan = read_all(text, node, facts, files, &mut agents, &mut findings);
     findings.sort();
     let plan = plan.filter(|_| findings.errors() == 0);
-    Checked { plan, findings }
+    Checked { plan, findings, agents }
 }
 
 /// The duration that `text` says, as the configuration writes them: `"500ms"`, `"30s"`, `"5m"`.
@@ -88,10 +93,12 @@ fn read_all(
     node: Option<&str>,
     facts: &MachineFacts,
     files: &dyn Files,
+    agents: &mut Vec<AgentUse>,
     findings: &mut Findings,
 ) -> Option<Plan> {
     let raw = tree::parse(text, findings, raw::read)?;
     let pair = check::pair(raw, findings);
+    *agents = metadata::uses(&pair);
     let local = machine::find_local(&pair, node, facts, findings);
     machine::check(&pair, local, facts, files, findings);
     let secrets = secret::load(&pair, files, findings);

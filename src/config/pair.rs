@@ -89,6 +89,8 @@ pub(super) enum PairKind {
         agent: At<String>,
         program: PathBuf,
         params: Vec<(String, String)>,
+        /// Where each of them is written.
+        param_places: Vec<(String, Place)>,
         secret_files: Vec<(String, At<PathBuf>)>,
     },
 }

@@ -9,12 +9,14 @@
 
 mod carry;
 mod clock_watch;
+mod inspection;
 mod journal;
 mod keys;
 mod record;
 mod shell;
 mod status;
 
+pub use inspection::COMMAND as INSPECTION_COMMAND;
 pub use record::COMMAND as RECORD_COMMAND;
 
 use core::fmt;

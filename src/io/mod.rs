@@ -3,6 +3,7 @@
 //! Nothing here decides. It turns readiness into facts and effects into system calls, and hands
 //! every failure on as a value.
 
+pub mod agents;
 pub mod announce;
 pub mod child;
 pub mod control;

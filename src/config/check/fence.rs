@@ -178,6 +178,7 @@ fn check_kind(raw: &RawKind, place: &Place, findings: &mut Findings) -> Option<P
                 agent: agent.clone()?,
                 program,
                 params: params.iter().map(|(name, at)| (name.clone(), at.value.clone())).collect(),
+                param_places: params.iter().map(|(n, at)| (n.clone(), at.place.clone())).collect(),
                 secret_files: secret_files.clone(),
             })
         }
