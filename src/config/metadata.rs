@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use roxmltree::{Document, Node, ParsingOptions};
 use serde::{Deserialize, Serialize};
 
+use super::device::{Device, DeviceKind};
 use super::finding::{At, Place, Severity};
 use super::nearest::nearest;
 use super::pair::{Pair, PairKind};
@@ -79,7 +80,24 @@ impl Misfit {
 }
 
 impl AgentUse {
-    /// What an agent is told that is of the system.
+    /// The agent that `device` is, if it is one. Places are the device and the parameter.
+    pub fn of(device: &Device) -> Option<Self> {
+        let DeviceKind::Agent { program, params, secrets } = &device.kind else { return None };
+        let place = Place { line: 0, key: device.name.clone() };
+        let given = |name: &String, value: &str| Given {
+            name: name.clone(),
+            place: place.child(name),
+            value: value.to_owned(),
+        };
+        Some(Self {
+            program: program.clone(),
+            params: params.iter().map(|(name, value)| given(name, value)).collect(),
+            secrets: secrets.iter().map(|(name, _)| given(name, "")).collect(),
+            place,
+        })
+    }
+
+    /// Whether it is of the system, and so may be asked.
     pub fn is_asked(&self) -> bool {
         self.program.parent() == Some(Path::new(ASKED_DIR))
     }
@@ -195,15 +213,26 @@ impl Metadata {
         misfits
     }
 
-    fn unknown(&self, agent: &AgentUse, given: &Given) -> Misfit {
+    fn knows(&self, name: &str) -> bool {
+        self.parameters.iter().any(|parameter| same(&parameter.name, name))
+    }
+
+    /// The names in use.
+    fn names(&self) -> impl Iterator<Item = &str> {
         let current = self.parameters.iter().filter(|parameter| !parameter.is_deprecated);
-        let names: Vec<&str> = current.map(|parameter| parameter.name.as_str()).collect();
-        let instead = match nearest(&given.name, names.iter().copied()) {
+        current.map(|parameter| parameter.name.as_str())
+    }
+
+    fn nearest(&self, name: &str) -> Option<&str> {
+        nearest(name, self.names())
+    }
+
+    fn unknown(&self, agent: &AgentUse, given: &Given) -> Misfit {
+        let instead = match self.nearest(&given.name) {
             Some(meant) => format!("write {meant}"),
             None => {
-                let usual = |name: &&&str| !matches!(**name, "action") && !PRINTS.contains(*name);
-                let listed: Vec<&str> =
-                    names.iter().filter(usual).take(LISTED_MAX).copied().collect();
+                let is_usual = |name: &&str| *name != "action" && !PRINTS.contains(name);
+                let listed: Vec<&str> = self.names().filter(is_usual).take(LISTED_MAX).collect();
                 format!("leave it out, or write one of: {}", listed.join(", "))
             }
         };
@@ -270,6 +299,12 @@ impl Metadata {
         let is_given = |name: &str| {
             agent.params.iter().chain(&agent.secrets).any(|given| same(&given.name, name))
         };
+        let is_misspelt = |parameter: &Parameter| {
+            let given = agent.params.iter().chain(&agent.secrets);
+            let unknown = given.filter(|given| !self.knows(&given.name));
+            let mut meant = unknown.map(|given| self.nearest(&given.name));
+            meant.any(|meant| meant == Some(&parameter.name))
+        };
         let missing = self.parameters.iter().filter(|parameter| {
             let older = parameter.obsoletes.as_deref();
             parameter.is_required
@@ -277,6 +312,7 @@ impl Metadata {
                 && parameter.name != "action"
                 && !is_given(&parameter.name)
                 && !older.is_some_and(is_given)
+                && !is_misspelt(parameter)
         });
         let told = missing.map(|parameter| {
             let wrong = format!("{} needs {}, which is missing", agent.name(), parameter.name);
@@ -403,6 +439,8 @@ and something else"#;
             ]
         );
         assert_eq!(judge(&RIGHT, &["passwordd"]).len(), 1, "the names of secrets, too");
+        let misspelt = judge(&[("ip", "10.9.0.9"), ("pulg", "3")], &[]);
+        assert_eq!(misspelt.len(), 1, "what is misspelt is not told to be missing: {misspelt:?}");
         assert_eq!(judge(&[&RIGHT[..], &[("help", "1")]].concat(), &[]).len(), 1);
     }
 

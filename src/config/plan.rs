@@ -7,7 +7,6 @@ use sha2::{Digest, Sha256};
 
 use super::device::Device;
 use super::link::UdpLinkConfig;
-use super::metadata::{self, AgentUse};
 use super::network::{ServiceNic, Vip};
 use super::pair::{Pair, PairDevice};
 use super::print;
@@ -50,8 +49,6 @@ pub struct Plan {
     pub vips: Vec<Vip>,
     /// The fence devices of all nodes, by [`DeviceId`].
     pub devices: Vec<Device>,
-    /// The fence agents among them, to be asked for their metadata.
-    pub agents: Vec<AgentUse>,
     /// How each node is fenced, by rising number; this node's own ladder is there too.
     pub ladders: Vec<Ladder>,
     /// The process.
@@ -165,7 +162,6 @@ pub(super) fn build(pair: Pair, local: NodeId, secrets: Option<Secrets>) -> Opti
     let normalised = print::print(&pair)?;
     let links = links(&pair, local)?;
     let names = names(&pair);
-    let agents = metadata::uses(&pair);
     let ladders = pair.nodes.iter().map(|node| ladder(node.id, &pair.devices)).collect();
     let cluster = pair.cluster?;
     let this = pair.nodes.iter().find(|node| node.id == local)?;
@@ -185,7 +181,6 @@ pub(super) fn build(pair: Pair, local: NodeId, secrets: Option<Secrets>) -> Opti
         nics: pair.nics.into_iter().map(|at| at.value).collect(),
         vips: pair.vips.into_iter().map(|at| at.value).collect(),
         devices,
-        agents,
         ladders,
         runtime: pair.runtime,
     })

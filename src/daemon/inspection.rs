@@ -6,8 +6,8 @@ use core::time::Duration;
 
 use mio::{Registry, Token};
 
-use crate::config::AgentUse;
 use crate::config::metadata::Misfit;
+use crate::config::{AgentUse, Device};
 use crate::io::child::{Child, Spec};
 use crate::types::Instant;
 
@@ -24,9 +24,10 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// Begins it, if there are agents.
-    pub fn begin(registry: &Registry, token: Token, now: Instant, agents: &[AgentUse]) -> Self {
-        let asked: Vec<&AgentUse> = agents.iter().filter(|agent| agent.is_asked()).collect();
+    /// Begins it, if there are agents among `devices`.
+    pub fn begin(registry: &Registry, token: Token, now: Instant, devices: &[Device]) -> Self {
+        let agents = devices.iter().filter_map(AgentUse::of);
+        let asked: Vec<AgentUse> = agents.filter(AgentUse::is_asked).collect();
         if asked.is_empty() {
             return Self { child: None };
         }
@@ -78,5 +79,5 @@ impl Inspection {
 
 fn warn(misfit: &Misfit) {
     let Misfit { place, wrong, instead, .. } = misfit;
-    log::warn!("line {}: {}: {wrong}; {instead}", place.line, place.key);
+    log::warn!("fence device {}: {wrong}; {instead}", place.key);
 }

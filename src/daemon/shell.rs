@@ -146,7 +146,7 @@ impl Shell {
             files: life.files.clone(),
             stores: VecDeque::new(),
             records: RecordWriter::new(program, life.files.record_path(), RECORD),
-            inspection: Inspection::begin(poll.registry(), INSPECTION, now, &plan.agents),
+            inspection: Inspection::begin(poll.registry(), INSPECTION, now, &plan.devices),
             recorder,
             journal: Journal::new(plan.names.clone()),
             claims: Vec::new(),

@@ -10,6 +10,7 @@ use std::io;
 use std::path::PathBuf;
 
 use mio::{Events, Poll, Token};
+use nix::errno::Errno;
 
 use super::child::{Child, End, Report, Spec};
 use crate::config::metadata::{AgentUse, METADATA_LEN_MAX, Metadata, Misfit};
@@ -33,14 +34,20 @@ pub fn inspect(agents: &[AgentUse]) -> io::Result<Vec<Misfit>> {
     programs.dedup();
     let told = ask_all(&programs)?;
     let misfits = asked.iter().flat_map(|agent| match told.get(&agent.program) {
-        Some(Ok(metadata)) => metadata.judge(agent),
-        Some(Err(why)) => vec![agent.untold(why)],
-        None => Vec::new(),
+        Some(Told::Metadata(metadata)) => metadata.judge(agent),
+        Some(Told::Nothing(why)) => vec![agent.untold(why)],
+        // A program that is missing is told by the configuration's own check.
+        Some(Told::Missing) | None => Vec::new(),
     });
     Ok(misfits.collect())
 }
 
-type Told = Result<Metadata, String>;
+/// What became of asking an agent.
+enum Told {
+    Metadata(Metadata),
+    Nothing(String),
+    Missing,
+}
 
 fn ask_all(programs: &[PathBuf]) -> io::Result<BTreeMap<PathBuf, Told>> {
     let mut poll = Poll::new()?;
@@ -53,7 +60,10 @@ fn ask_all(programs: &[PathBuf]) -> io::Result<BTreeMap<PathBuf, Told>> {
             match start(&poll, Token(index), program, deadline) {
                 Ok(child) => drop(running.insert(Token(index), (program, child))),
                 Err(error) => {
-                    drop(told.insert(program.clone(), Err(format!("it cannot be run: {error}"))));
+                    drop(told.insert(
+                        program.clone(),
+                        Told::Nothing(format!("it cannot be run: {error}")),
+                    ));
                 }
             }
         }
@@ -91,15 +101,19 @@ fn start(poll: &Poll, token: Token, program: &PathBuf, deadline: Instant) -> io:
 }
 
 fn understand(report: &Report) -> Told {
-    match report.end {
-        End::Exited(_) => Metadata::parse(&String::from_utf8_lossy(&report.output)),
+    let why = match report.end {
+        End::Exited(_) => match Metadata::parse(&String::from_utf8_lossy(&report.output)) {
+            Ok(metadata) => return Told::Metadata(metadata),
+            Err(why) => why,
+        },
+        End::NotBegun(errno) if Errno::from_raw(errno) == Errno::ENOENT => return Told::Missing,
         End::NotBegun(errno) => {
-            let error = io::Error::from_raw_os_error(errno);
-            Err(format!("it cannot be run: {error}"))
+            format!("it cannot be run: {}", io::Error::from_raw_os_error(errno))
         }
-        End::Signalled(signal) => Err(format!("signal {signal} ended it")),
-        End::Deadline => Err(format!("it printed nothing within {} s", ANSWER_MAX.as_secs())),
-        End::Endless => Err("it prints without end".to_owned()),
-        End::Cancelled => Err("it was not waited for".to_owned()),
-    }
+        End::Signalled(signal) => format!("signal {signal} ended it"),
+        End::Deadline => format!("it printed nothing within {} s", ANSWER_MAX.as_secs()),
+        End::Endless => "it prints without end".to_owned(),
+        End::Cancelled => "it was not waited for".to_owned(),
+    };
+    Told::Nothing(why)
 }
