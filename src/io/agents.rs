@@ -22,13 +22,21 @@ pub const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// How many agents run at a time.
 const AT_ONCE_MAX: usize = 4;
 
-/// What does not fit of `agents`, those that are not of the system left out. Each program is asked
-/// once, whatever number of devices it serves.
+/// What does not fit of `agents`, those that are not of the system left out.
 ///
 /// # Errors
 /// If the system gives no poll.
 pub fn inspect(agents: &[AgentUse]) -> io::Result<Vec<Misfit>> {
     let asked: Vec<&AgentUse> = agents.iter().filter(|agent| agent.is_asked()).collect();
+    inspect_each(&asked)
+}
+
+/// What does not fit of `asked`, wherever these agents are. Each program is asked once, whatever
+/// number of devices it serves.
+///
+/// # Errors
+/// If the system gives no poll.
+pub fn inspect_each(asked: &[&AgentUse]) -> io::Result<Vec<Misfit>> {
     let mut programs: Vec<PathBuf> = asked.iter().map(|agent| agent.program.clone()).collect();
     programs.sort();
     programs.dedup();
