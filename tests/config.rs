@@ -304,6 +304,18 @@ fn a_machine_that_is_not_asked_keeps_no_daemon_from_starting() {
     }
 }
 
+/// A device that cannot fence is told, and the service runs: it may never be needed.
+#[test]
+fn a_fence_agent_that_is_not_installed_keeps_no_daemon_from_starting() {
+    let text = file("tests/config/good.toml").replace("\"fence_apc_snmp\"", "\"fence_new\"");
+    let strict = check(&text, Some("smw1"), "");
+    let told = strict.findings.to_string();
+    assert!(strict.plan.is_none() && told.contains("apt install fence-agents"), "{told}");
+    let unasked = MachineFacts::default();
+    let read = config::check("tandem.toml", &text, Some("smw1"), &unasked, &Imagined::new());
+    assert_eq!(read.plan.unwrap().devices.len(), 3);
+}
+
 /// A file of cases, each of them changes to `good.toml` and all that is said then:
 /// `== name`, then lines `-` (out, the first such line), `+` (in, where the last one went out, else
 /// at the end), `!` (the surroundings), then `>>` and the messages.

@@ -1,5 +1,5 @@
-//! Redfish fence devices: the child that speaks to a BMC, and orders to it through the pool, against
-//! a BMC of the tests with every vice, and against the emulator of sushy-tools, which
+//! Redfish fence devices: the child that speaks to a BMC, and orders to it through the pool,
+//! against a BMC of the tests with every vice, and against the emulator of sushy-tools, which
 //! `scripts/sushy` installs.
 #![allow(
     clippy::unwrap_used,

@@ -427,14 +427,14 @@ and something else"#;
     #[test]
     fn what_an_agent_would_ignore_is_an_error() {
         let told =
-            judge(&[&RIGHT[..], &[("pulg", "3"), ("lanplsu", "1"), ("bogus", "x")]].concat(), &[]);
+            judge(&[&RIGHT[..], &[("pulg", "3"), ("lanplu", "1"), ("bogus", "x")]].concat(), &[]);
         assert_eq!(
             told,
             [
                 "error: pulg: fence_pdu knows no parameter pulg, and ignores it; write plug",
-                "error: lanplsu: fence_pdu knows no parameter lanplsu, and ignores it; write lanplus",
-                "error: bogus: fence_pdu knows no parameter bogus, and ignores it; leave it out, or \
-                 write one of: ip, ipport, power_wait, plug, lanplus, snmp_version, password, \
+                "error: lanplu: fence_pdu knows no parameter lanplu, and ignores it; write lanplus",
+                "error: bogus: fence_pdu knows no parameter bogus, and ignores it; leave it out, \
+                 or write one of: ip, ipport, power_wait, plug, lanplus, snmp_version, password, \
                  password_script, community",
             ]
         );
@@ -450,7 +450,8 @@ and something else"#;
             judge(&[("port", "3")], &[]),
             [
                 "warning: port: port is obsolete; write plug",
-                "error: agent: fence_pdu needs ip, which is missing; write params = { ip = \"...\" }",
+                "error: agent: fence_pdu needs ip, which is missing; write params = \
+                 { ip = \"...\" }",
             ]
         );
         let wrong =

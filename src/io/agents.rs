@@ -7,7 +7,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mio::{Events, Poll, Token};
 use nix::errno::Errno;
@@ -100,9 +100,9 @@ fn ask_all(programs: &[PathBuf]) -> io::Result<BTreeMap<PathBuf, Told>> {
     Ok(told)
 }
 
-fn start(poll: &Poll, token: Token, program: &PathBuf, deadline: Instant) -> io::Result<Child> {
+fn start(poll: &Poll, token: Token, program: &Path, deadline: Instant) -> io::Result<Child> {
     let input = b"action=metadata\n".to_vec();
-    let spec = Spec { program: program.clone(), arguments: Vec::new(), input, deadline };
+    let spec = Spec { program: program.to_owned(), arguments: Vec::new(), input, deadline };
     // What agents warn of is printed around it.
     let kept_max = METADATA_LEN_MAX.saturating_mul(2);
     Child::start(poll.registry(), token, spec).map(|child| child.keep(kept_max))

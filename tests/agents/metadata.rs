@@ -175,8 +175,8 @@ fn the_check_of_a_configuration_asks_its_agents() {
     let output = output.unwrap();
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8(output.stderr).unwrap();
-    let expected = ":23: error: fence[1].params.plugg: fence_apc_snmp knows no parameter plugg, and \
-                    ignores it\n    write plug\n";
+    let expected = ":23: error: fence[1].params.plugg: fence_apc_snmp knows no parameter plugg, \
+                    and ignores it\n    write plug\n";
     assert!(told.contains(expected), "{told}");
     assert!(!told.contains("fence[0]"), "{told}");
 }

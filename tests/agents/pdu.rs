@@ -14,7 +14,7 @@ use crate::pool::Loop;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The SNMP programs of a rack PDU with the outlets that are files; what it is told is written down.
+/// The SNMP programs of a rack PDU whose outlets are files; what it is told is written down.
 /// 1 is on, 2 is off (PowerNet-MIB, rPDUOutletStatusOutletState).
 const SNMP: &str = r#"#!/bin/sh
 for word; do last=$word; done

@@ -68,7 +68,9 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        self.process.take().map(end);
+        if let Some(process) = self.process.take() {
+            end(process);
+        }
         std::fs::remove_dir_all(&self.directory).ok();
     }
 }

@@ -36,10 +36,8 @@ impl Fault {
         if matches!(kind, io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) {
             return Self::new(FenceFault::Timeout, format!("{what} did not end in time"));
         }
-        let fault = match kind {
-            io::ErrorKind::InvalidData => FenceFault::Garbled,
-            _ => FenceFault::Unreachable,
-        };
+        let is_nonsense = kind == io::ErrorKind::InvalidData;
+        let fault = if is_nonsense { FenceFault::Garbled } else { FenceFault::Unreachable };
         Self::new(fault, format!("{what}: {error}"))
     }
 }
