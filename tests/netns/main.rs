@@ -16,10 +16,14 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 mod pair;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "../support/sushy.rs"]
+mod sushy;
 
 mod attack;
 mod daemon;
 mod links;
 mod power;
+mod redfish;
 mod replay;
 mod surprises;
