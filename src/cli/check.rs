@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use lexopt::{Arg, Parser, ValueExt};
 
 use super::{FAILED, Failure, OK, USAGE, say, warn};
-use crate::config::{self, Checked, Findings, Plan, disk};
+use crate::config::{self, At, Checked, Findings, Plan, disk};
 use crate::io::{self, machine};
 
 /// Shown by `tandem help check`.
@@ -48,10 +48,16 @@ pub(super) fn run(parser: &mut Parser) -> Result<u8, Failure> {
     let facts = machine::facts()
         .map_err(|error| unreadable(format!("cannot ask this machine for its NICs: {error}")))?;
     let node = options.node.as_deref();
-    let Checked { plan, mut findings, agents } =
+    let Checked { plan, mut findings, agents, authorities } =
         config::check(&name, &text, node, &facts, &disk::Disk);
     let misfits = io::agents::inspect(&agents)
         .map_err(|error| unreadable(format!("cannot ask the fence agents: {error}")))?;
+    for At { place, value } in authorities {
+        if let Err(wrong) = io::redfish::check_authority(&value) {
+            let instead = "write the path of a PEM file with the authority's certificate";
+            findings.error(&place, wrong, instead);
+        }
+    }
     findings.extend(misfits);
     let plan = plan.filter(|_| findings.errors() == 0);
     warn(&findings.to_string())?;

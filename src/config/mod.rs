@@ -34,9 +34,10 @@ mod tree;
 mod vocabulary;
 
 use core::time::Duration;
+use std::path::PathBuf;
 
 pub use device::{Device, DeviceKind, Fingerprint, Login, Secret, Suite, Trust};
-pub use finding::{Finding, Findings, Severity};
+pub use finding::{At, Finding, Findings, Severity};
 pub use link::UdpLinkConfig;
 pub use machine::MachineFacts;
 pub use metadata::AgentUse;
@@ -58,6 +59,8 @@ pub struct Checked {
     pub findings: Findings,
     /// The fence agents, to be asked for their metadata: see [`metadata`].
     pub agents: Vec<AgentUse>,
+    /// The files of authorities that Redfish devices name, to be looked at.
+    pub authorities: Vec<At<PathBuf>>,
 }
 
 /// Reads `text`, the content of `file` (its name is used in messages alone), as the node `node`,
@@ -73,11 +76,14 @@ pub fn check(
     files: &dyn Files,
 ) -> Checked {
     let mut findings = Findings::new(file);
-    let mut agents = Vec::new();
-    let plan = read_all(text, node, facts, files, &mut agents, &mut findings);
+    let pair = tree::parse(text, &mut findings, raw::read);
+    let pair = pair.map(|raw| check::pair(raw, &mut findings));
+    let agents = pair.as_ref().map(metadata::uses).unwrap_or_default();
+    let authorities = pair.as_ref().map(redfish::authorities).unwrap_or_default();
+    let plan = pair.and_then(|pair| plan_of(pair, node, facts, files, &mut findings));
     findings.sort();
     let plan = plan.filter(|_| findings.errors() == 0);
-    Checked { plan, findings, agents }
+    Checked { plan, findings, agents, authorities }
 }
 
 /// The duration that `text` says, as the configuration writes them: `"500ms"`, `"30s"`, `"5m"`.
@@ -88,17 +94,13 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     duration::parse(text).map_err(|wrong| format!("{}; {}", wrong.wrong, wrong.instead))
 }
 
-fn read_all(
-    text: &str,
+fn plan_of(
+    pair: pair::Pair,
     node: Option<&str>,
     facts: &MachineFacts,
     files: &dyn Files,
-    agents: &mut Vec<AgentUse>,
     findings: &mut Findings,
 ) -> Option<Plan> {
-    let raw = tree::parse(text, findings, raw::read)?;
-    let pair = check::pair(raw, findings);
-    *agents = metadata::uses(&pair);
     let local = machine::find_local(&pair, node, facts, findings);
     machine::check(&pair, local, facts, files, findings);
     let secrets = secret::load(&pair, files, findings);

@@ -81,7 +81,7 @@ pub(super) enum PairKind {
         user: String,
         password_file: At<PathBuf>,
         system: Option<String>,
-        trust: Trust,
+        trust: At<Trust>,
         login: Login,
     },
     Agent {

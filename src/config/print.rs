@@ -116,7 +116,7 @@ fn print_device(pair: &Pair, device: &PairDevice, page: &mut Page) {
             if let Some(system) = system {
                 page.text("system", system);
             }
-            match trust {
+            match &trust.value {
                 Trust::Pinned(fingerprint) => page.text("certificate", fingerprint),
                 Trust::Authority(path) => page.text("ca-file", path.display()),
             }

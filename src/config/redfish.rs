@@ -8,7 +8,7 @@ use super::device::{
     Fingerprint, Login, REDFISH_PORT, REDFISH_SYSTEM_LEN_MAX, REDFISH_USER_LEN_MAX, Trust,
 };
 use super::finding::{At, Findings, Place};
-use super::pair::PairKind;
+use super::pair::{Pair, PairKind};
 use super::raw::port;
 use super::read::{self, Wrong};
 use super::tree::Section;
@@ -166,16 +166,27 @@ fn check_host(place: &Place, host: &Host, findings: &mut Findings) {
     }
 }
 
+/// The files of authorities that devices of `pair` name.
+pub(super) fn authorities(pair: &Pair) -> Vec<At<PathBuf>> {
+    let files = pair.devices.iter().filter_map(|device| match &device.kind {
+        PairKind::Redfish { trust: At { place, value: Trust::Authority(path) }, .. } => {
+            Some(At { place: place.clone(), value: path.clone() })
+        }
+        PairKind::Redfish { .. } | PairKind::Ipmi { .. } | PairKind::Agent { .. } => None,
+    });
+    files.collect()
+}
+
 /// Whoever is not known to be the BMC must not get its password.
 fn check_trust(
     raw: &RawRedfish,
     place: &Place,
     address: Option<&str>,
     findings: &mut Findings,
-) -> Option<Trust> {
+) -> Option<At<Trust>> {
     match (&raw.certificate, &raw.ca_file) {
-        (Some(certificate), None) => Some(Trust::Pinned(certificate.value)),
-        (None, Some(file)) => Some(Trust::Authority(file.value.clone())),
+        (Some(certificate), None) => Some(certificate.clone().map(Trust::Pinned)),
+        (None, Some(file)) => Some(file.clone().map(Trust::Authority)),
         (Some(_), Some(file)) => {
             let wrong = "a certificate and a ca-file: which of them shall prove who answers?";
             findings.error(&file.place, wrong, "delete one of them");

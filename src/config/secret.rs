@@ -136,7 +136,7 @@ impl Store<'_> {
                     user: user.clone(),
                     password,
                     system: system.clone(),
-                    trust: trust.clone(),
+                    trust: trust.value.clone(),
                     login: *login,
                 })
             }

@@ -444,3 +444,38 @@ fn redirections_are_followed_within_the_bmc_alone() {
     });
     assert_eq!(fault, FenceFault::Refused);
 }
+
+/// A file of authorities is looked at before it is needed.
+#[test]
+fn the_check_of_a_configuration_looks_at_its_authorities() {
+    let directory = std::env::temp_dir().join(format!("tandem-ca-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let at = |name: &str| directory.join(name).display().to_string();
+    std::fs::write(at("good.pem"), Authority::new().pem()).unwrap();
+    std::fs::write(at("bad.pem"), "nothing").unwrap();
+    let device = |node: &str, file: &str| {
+        format!(
+            "[[fence]]\nnode = \"{node}\"\ntype = \"redfish\"\naddress = \"10.9.0.{}\"\n\
+             user = \"u\"\npassword-file = \"{}\"\nca-file = \"{}\"\n",
+            file.len(),
+            at("key"),
+            at(file)
+        )
+    };
+    let text = format!(
+        "cluster = \"c\"\nkey-file = \"{}\"\n[nodes.a]\n[nodes.b]\n{}{}",
+        at("key"),
+        device("a", "good.pem"),
+        device("b", "bad.pem")
+    );
+    std::fs::write(at("tandem.toml"), text).unwrap();
+    let check = Command::new(tandem()).args(["check", "--config", &at("tandem.toml")]).output();
+    let told = String::from_utf8(check.unwrap().stderr).unwrap();
+    let expected = format!(
+        "tandem.toml:18: error: fence[1].ca-file: the ca-file {} holds no certificate\n",
+        at("bad.pem")
+    );
+    assert!(told.contains(&expected), "{told}");
+    assert!(!told.contains("good.pem"), "{told}");
+    std::fs::remove_dir_all(&directory).unwrap();
+}
