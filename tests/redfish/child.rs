@@ -328,6 +328,22 @@ fn an_authority_vouches_for_name_time_and_nobody_else() {
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
+/// An address of IPv6 stands in brackets in a request, and without them in a certificate.
+#[test]
+fn a_bmc_may_have_an_address_of_ipv6() {
+    let authority = Authority::new();
+    let identity = Identity::issued(&authority, "::1", false);
+    let server = BmcServer::start_at("[::1]:0", &identity, Knobs::default());
+    assert_eq!(outcome(&task(&server, Order::Off)), Ok(Power::Unknown));
+    let path = std::env::temp_dir().join(format!("tandem-ca6-{}.pem", std::process::id()));
+    std::fs::write(&path, authority.pem()).unwrap();
+    let trust = Trust::Authority(path.display().to_string());
+    let own = format!("https://{}/redfish/v1/Systems", server.address);
+    server.bmc().has_vice("GET /redfish/v1/Systems ", Vice::Redirect(301, format!("{own}/")));
+    assert_eq!(outcome(&Task { trust, ..task(&server, Order::Read) }), Ok(Power::Off));
+    std::fs::remove_file(&path).unwrap();
+}
+
 #[test]
 fn whatever_hangs_is_named() {
     let hangs =

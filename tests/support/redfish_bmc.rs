@@ -411,7 +411,11 @@ impl BmcServer {
     }
 
     pub fn start_as(identity: &Identity, knobs: Knobs) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at("127.0.0.1:0", identity, knobs)
+    }
+
+    pub fn start_at(address: &str, identity: &Identity, knobs: Knobs) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let (requests, sessions, planned) = (Vec::new(), Vec::new(), Vec::new());
         let bmc = Bmc { knobs, requests, sessions, begun: 0, planned };
