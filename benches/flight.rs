@@ -89,6 +89,8 @@ fn settings() -> Settings {
         macs: [Mac::NONE; NICS_MAX],
         initdead: Duration::from_secs(1),
         isolated_grace: Duration::from_secs(5),
+        path_hold: Duration::from_secs(1),
+        path_rest: Duration::from_secs(60),
         preferred: None,
         fence_check_interval: Duration::from_secs(60),
         config_digest: 1,

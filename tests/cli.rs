@@ -42,7 +42,7 @@ fn help_and_version_are_told_and_succeed() {
     assert!(out.contains("  check  ") && out.contains("  keygen  "), "{out}");
     let version = format!("tandem {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(tandem(&["--version"]), (0, version, String::new()));
-    for command in ["check", "keygen", "replay"] {
+    for command in ["check", "key", "keygen", "replay"] {
         let (status, out, _) = tandem(&["help", command]);
         assert_eq!(status, 0);
         assert!(out.starts_with(&format!("Usage: tandem {command}")), "{out}");
@@ -231,4 +231,20 @@ fn a_daemon_whose_log_is_a_file_says_what_that_costs() {
     let told = fs::read_to_string(&path).unwrap();
     assert!(told.contains("the log goes to a file"), "{told}");
     assert!(!tandem(&["run", "--config", &scratch.path("missing")]).2.contains("to a file"));
+}
+
+#[test]
+fn the_key_command_says_what_is_wrong_with_its_line() {
+    for words in [
+        &["key", "steal"][..],
+        &["key", "reload", "now"],
+        &["key", "--force"],
+        &["key", "use", "a", "b"],
+    ] {
+        let (status, out, err) = tandem(words);
+        assert_eq!((status, out.as_str()), (2, ""), "{words:?}: {err}");
+    }
+    let (status, _, err) = tandem(&["key", "--socket", "/nonexistent/socket"]);
+    assert_eq!(status, 4, "{err}");
+    assert!(err.contains("the daemon cannot be asked"), "{err}");
 }

@@ -23,5 +23,9 @@ mod pool;
 
 #[path = "ipmi/agents.rs"]
 mod agents;
+#[path = "ipmi/kept.rs"]
+mod kept;
 #[path = "ipmi/native.rs"]
 mod native;
+#[path = "ipmi/warm.rs"]
+mod warm;

@@ -13,6 +13,8 @@
     reason = "tests"
 )]
 
+#[path = "network/across.rs"]
+mod across;
 #[path = "network/claims.rs"]
 mod claims;
 #[path = "network/macs.rs"]

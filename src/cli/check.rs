@@ -7,6 +7,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use super::{FAILED, Failure, OK, USAGE, say, warn};
 use crate::config::{self, At, Checked, Findings, Plan, disk};
 use crate::io::{self, machine};
+use crate::wire::auth::Keys;
 
 /// Shown by `tandem help check`.
 pub(super) const HELP: &str = "\
@@ -69,6 +70,7 @@ pub(super) fn run(parser: &mut Parser) -> Result<u8, Failure> {
         say(&plan.normalised)?;
     } else {
         say(&summary(&options.config, &plan, &findings))?;
+        say(&keys(&plan)?)?;
     }
     Ok(OK)
 }
@@ -106,6 +108,16 @@ fn summary(file: &Path, plan: &Plan, findings: &Findings) -> String {
         plan.config_digest,
         counted(findings),
     )
+}
+
+/// The fingerprints of the keys, to be compared with those of the other node.
+fn keys(plan: &Plan) -> Result<String, Failure> {
+    let second = plan.keys.second.as_ref().map(|key| &key.reveal()[..]);
+    let keys = Keys::new(&plan.keys.first.reveal()[..], second)
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    let other = keys.other().map(|key| format!(", also accepted: {key}")).unwrap_or_default();
+    let (file, sending) = (plan.key_file.display(), keys.sending());
+    Ok(format!("{file}: heartbeat key {sending}{other} (the same on both nodes?)\n"))
 }
 
 fn counted(findings: &Findings) -> String {

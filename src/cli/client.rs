@@ -56,6 +56,19 @@ impl Client {
 
     /// The next line; an error of the daemon is a failure with the status `denied` gives it.
     pub(super) fn next(&mut self, denied: u8) -> Result<Answer, Failure> {
+        let answer = self.read()?;
+        match answer.response {
+            Response::Error(failure) => Err(refused(&failure, denied)),
+            Response::Ok | Response::Status(_) | Response::Event(_) => Ok(answer),
+        }
+    }
+
+    /// What the next line says, be it that the daemon will not.
+    pub(super) fn answer(&mut self) -> Result<Response, Failure> {
+        Ok(self.read()?.response)
+    }
+
+    fn read(&mut self) -> Result<Answer, Failure> {
         let mut bytes = Vec::new();
         let bound = u64::try_from(RESPONSE_LEN_MAX).unwrap_or(u64::MAX);
         let read = (&mut self.stream).take(bound).read_until(b'\n', &mut bytes);
@@ -68,12 +81,7 @@ impl Client {
         let response = Response::parse(&line).map_err(|error| {
             unreachable(&self.path, &io::Error::other(format!("its answer is garbled: {error}")))
         })?;
-        match response {
-            Response::Error(failure) => Err(refused(&failure, denied)),
-            Response::Ok | Response::Status(_) | Response::Event(_) => {
-                Ok(Answer { line, response })
-            }
-        }
+        Ok(Answer { line, response })
     }
 
     /// From now on waits as long as it takes: for those who follow.
@@ -97,9 +105,11 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
 }
 
 /// The daemon answered that it will not.
-fn refused(failure: &control::Failure, denied: u8) -> Failure {
+pub(super) fn refused(failure: &control::Failure, denied: u8) -> Failure {
     let status = match failure.code {
-        Code::Denied | Code::NeedsForce | Code::NotNeeded | Code::UnknownNode => denied,
+        Code::Denied | Code::NeedsForce | Code::NotNeeded | Code::NotYet | Code::UnknownNode => {
+            denied
+        }
         Code::BadRequest
         | Code::TooLong
         | Code::UnknownVersion

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use lexopt::{Arg, Parser};
 
 use super::{Failure, OK, say};
-use crate::config::secret::KEY_LEN;
+use zeroize::Zeroizing;
+
+use crate::config::key_file::KEY_LEN;
+use crate::config::{HeartbeatKey, KeyFile};
 
 /// Shown by `tandem help keygen`.
 pub(super) const HELP: &str = "\
@@ -18,10 +21,7 @@ Makes a new random heartbeat key and writes it to FILE (default /etc/tandem/key)
 owner alone. An existing file is never overwritten. With - as FILE the key goes to the standard
 output.
 
-Both nodes need the same key. To change it without an outage: add the new key on a second line of
-the file on each node and restart both daemons, the standby's first; make it the first line on each,
-restart; delete the old one on each, restart. A daemon that is told to stop hands over; one that is
-killed (systemctl kill -s KILL tandem) is started again and goes on with what it held.
+Both nodes need the same key. To change the key of a running pair see: tandem help key
 
 Options:
   -h, --help   show this
@@ -95,12 +95,19 @@ fn write(mut file: File, key: &str, path: &Path) -> Result<(), Failure> {
     written.map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
 }
 
-/// A new key: 64 hexadecimal digits and a line break.
-fn draw() -> Result<String, Failure> {
-    let mut key = [0u8; KEY_LEN];
-    getrandom::fill(&mut key)
+/// A new random key.
+///
+/// # Errors
+/// If the kernel gives no random bytes.
+pub(super) fn draw_key() -> Result<HeartbeatKey, Failure> {
+    let mut key = Zeroizing::new([0u8; KEY_LEN]);
+    getrandom::fill(key.as_mut_slice())
         .map_err(|error| Failure::failed(format!("the kernel gives no random bytes: {error}")))?;
-    let mut text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    text.push('\n');
-    Ok(text)
+    Ok(HeartbeatKey::new(*key))
+}
+
+/// A new key: 64 hexadecimal digits and a line break.
+fn draw() -> Result<Zeroizing<String>, Failure> {
+    let key = KeyFile { first: draw_key()?, second: None };
+    Ok(key.to_text())
 }

@@ -10,6 +10,7 @@ mod confirm_off;
 mod events;
 mod fence;
 mod inspect_agents;
+mod key;
 mod keygen;
 mod put_record;
 mod redfish_child;
@@ -43,7 +44,7 @@ struct Command {
 }
 
 /// All commands, in the order of `tandem --help`.
-const COMMANDS: [Command; 8] = [
+const COMMANDS: [Command; 9] = [
     Command { name: "run", about: "run the daemon", help: run::HELP, run: run::run },
     Command {
         name: "status",
@@ -80,6 +81,12 @@ const COMMANDS: [Command; 8] = [
         about: "ask a fence device for what its configuration needs",
         help: fence::HELP,
         run: fence::run,
+    },
+    Command {
+        name: "key",
+        about: "show the heartbeat keys, and change them on a running pair",
+        help: key::HELP,
+        run: key::run,
     },
     Command {
         name: "keygen",
@@ -125,6 +132,12 @@ impl From<io::Error> for Failure {
 /// Runs the program; the value is its exit status.
 pub fn main() -> ExitCode {
     let mut parser = Parser::from_env();
+    // Every command may come to read a secret.
+    if let Err(error) = crate::io::machine::forbid_dumps()
+        && warn(&format!("tandem: core dumps cannot be forbidden: {error}\n")).is_err()
+    {
+        return ExitCode::from(FAILED);
+    }
     let status = dispatch(&mut parser).unwrap_or_else(|failure| {
         let (status, text) = match failure {
             Failure::Usage(text) => (USAGE, format!("{text}\nTry: tandem --help")),

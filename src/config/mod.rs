@@ -18,6 +18,7 @@ pub mod device;
 pub mod disk;
 mod duration;
 pub mod finding;
+pub mod key_file;
 pub mod link;
 mod machine;
 pub mod metadata;
@@ -38,12 +39,13 @@ use std::path::PathBuf;
 
 pub use device::{Device, DeviceKind, Fingerprint, Login, Secret, Suite, Trust};
 pub use finding::{At, Finding, Findings, Severity};
+pub use key_file::{HeartbeatKey, HeartbeatKeys, KeyFile};
 pub use link::UdpLinkConfig;
 pub use machine::MachineFacts;
 pub use metadata::AgentUse;
 pub use network::{ServiceNic, Vip};
 pub use plan::{Ladder, Link, Plan, Priority, Runtime, Timing, Transport};
-pub use secret::{FileFacts, FileFault, Files, HeartbeatKey, HeartbeatKeys};
+pub use secret::{FileFacts, FileFault, Files};
 
 /// Where the file is unless `--config` says another place.
 pub const PATH_DEFAULT: &str = "/etc/tandem/tandem.toml";

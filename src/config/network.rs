@@ -31,6 +31,17 @@ pub struct ServiceNic {
     pub ping_interval: Duration,
     /// How many intervals without any answer make the NIC unreachable. Unused without targets.
     pub ping_count: NonZeroU32,
+    /// How the nodes probe each other over the NIC; nothing if they do not.
+    pub probe: Option<Probe>,
+}
+
+/// The rhythm of the probes between the nodes over one service NIC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Probe {
+    /// Time between two probes; more than zero.
+    pub interval: Duration,
+    /// How many intervals without an answer make the peer unheard on that NIC.
+    pub count: NonZeroU32,
 }
 
 /// One virtual IP; its place in the list is its [`crate::types::VipId`].

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use super::device::Device;
+use super::key_file::HeartbeatKeys;
 use super::link::UdpLinkConfig;
 use super::network::{ServiceNic, Vip};
 use super::pair::{Pair, PairDevice};
 use super::print;
-use super::secret::{HeartbeatKeys, Secrets};
+use super::secret::Secrets;
 use crate::engine::Settings;
 use crate::engine::settings::{Level, LinkSettings, PeerSettings};
 use crate::types::heartbeat::NICS_MAX;
@@ -39,8 +40,10 @@ pub struct Plan {
     pub names: Names,
     /// The rhythm.
     pub timing: Timing,
-    /// The heartbeat keys.
+    /// The heartbeat keys, as they were when the file was read.
     pub keys: HeartbeatKeys,
+    /// The file in which they are.
+    pub key_file: PathBuf,
     /// The heartbeat paths, by [`LinkId`].
     pub links: Vec<Link>,
     /// The service NICs, by [`crate::types::NicId`].
@@ -79,6 +82,10 @@ pub struct Timing {
     pub isolated_grace: Duration,
     /// How often every fence device is asked while all is well.
     pub fence_check_interval: Duration,
+    /// How long a service NIC must be bad here and good at the peer before a holder hands over.
+    pub path_hold: Duration,
+    /// How long after such a move the next one may begin, at first.
+    pub path_rest: Duration,
 }
 
 /// One heartbeat path.
@@ -147,6 +154,8 @@ impl Plan {
             macs,
             initdead: self.timing.initdead,
             isolated_grace: self.timing.isolated_grace,
+            path_hold: self.timing.path_hold,
+            path_rest: self.timing.path_rest,
             preferred: self.preferred,
             fence_check_interval: self.timing.fence_check_interval,
             config_digest: self.config_digest,
@@ -177,6 +186,7 @@ pub(super) fn build(pair: Pair, local: NodeId, secrets: Option<Secrets>) -> Opti
         names,
         timing: pair.timing,
         keys,
+        key_file: pair.key_file?.value,
         links,
         nics: pair.nics.into_iter().map(|at| at.value).collect(),
         vips: pair.vips.into_iter().map(|at| at.value).collect(),

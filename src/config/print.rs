@@ -58,6 +58,11 @@ pub(super) fn print(pair: &Pair) -> Option<String> {
             page.text("ping-interval", time(nic.ping_interval));
             page.plain("ping-count", nic.ping_count);
         }
+        page.plain("probe", nic.probe.is_some());
+        if let Some(probe) = nic.probe {
+            page.text("probe-interval", time(probe.interval));
+            page.plain("probe-count", probe.count);
+        }
     }
     for vip in pair.vips.iter().map(|at| &at.value) {
         page.element("vips");
@@ -82,6 +87,8 @@ fn print_timing(timing: &Timing, page: &mut Page) {
     page.text("initdead", time(timing.initdead));
     page.text("isolated-grace", time(timing.isolated_grace));
     page.text("fence-check-interval", time(timing.fence_check_interval));
+    page.text("path-hold", time(timing.path_hold));
+    page.text("path-rest", time(timing.path_rest));
 }
 
 fn print_device(pair: &Pair, device: &PairDevice, page: &mut Page) {

@@ -18,7 +18,7 @@ use crate::types::{IpNet, NodeId};
 /// The highest fence level.
 pub(super) const LEVELS_MAX: u8 = 8;
 /// The most intervals without an answer that may be waited for.
-const PING_COUNT_MAX: i64 = 1000;
+const COUNT_MAX: i64 = 1000;
 /// The highest real-time priority (`sched(7)`).
 const PRIORITY_MAX: i64 = 99;
 
@@ -48,6 +48,8 @@ pub(super) struct RawTiming {
     pub(super) initdead: Option<At<Duration>>,
     pub(super) isolated_grace: Option<At<Duration>>,
     pub(super) fence_check_interval: Option<At<Duration>>,
+    pub(super) path_hold: Option<At<Duration>>,
+    pub(super) path_rest: Option<At<Duration>>,
 }
 
 /// The three durations that a link may have of its own.
@@ -92,6 +94,9 @@ pub(super) struct RawNic {
     pub(super) ping: Option<At<Vec<At<IpAddr>>>>,
     pub(super) ping_interval: Option<At<Duration>>,
     pub(super) ping_count: Option<At<u32>>,
+    pub(super) probe: Option<At<bool>>,
+    pub(super) probe_interval: Option<At<Duration>>,
+    pub(super) probe_count: Option<At<u32>>,
 }
 
 /// `[[vips]]`.
@@ -182,6 +187,8 @@ fn timing(section: &Section<'_>, f: &mut Findings) -> RawTiming {
         initdead: section.duration("initdead", "5s", f),
         isolated_grace: section.duration("isolated-grace", "30s", f),
         fence_check_interval: section.duration("fence-check-interval", "1m", f),
+        path_hold: section.duration("path-hold", "1s", f),
+        path_rest: section.duration("path-rest", "1m", f),
     }
 }
 
@@ -277,14 +284,19 @@ pub(super) fn port(section: &Section<'_>, f: &mut Findings) -> Option<At<u16>> {
 fn nic(name: At<String>, section: &Section<'_>, f: &mut Findings) -> Option<RawNic> {
     section.refuse_unknown(&words::NIC, f);
     let accepted = accept_name(&name, read::nic_name, f);
-    let count = section.number("ping-count", 1, PING_COUNT_MAX, f);
+    let count = |key, f: &mut Findings| {
+        let At { place, value } = section.number(key, 1, COUNT_MAX, f)?;
+        u32::try_from(value).ok().map(|value| At { place, value })
+    };
     let nic = RawNic {
         name,
         ping_place: section.place_of("ping"),
         ping: section.texts("ping", read::address, "10.0.0.1", f),
         ping_interval: section.duration("ping-interval", "1s", f),
-        ping_count: count
-            .and_then(|at| u32::try_from(at.value).ok().map(|value| At { place: at.place, value })),
+        ping_count: count("ping-count", f),
+        probe: section.flag("probe", f),
+        probe_interval: section.duration("probe-interval", "500ms", f),
+        probe_count: count("probe-count", f),
     };
     accepted.then_some(nic)
 }

@@ -3,24 +3,18 @@
 //! What a file holds, and who may read it, is judged here; reading it is [`Files`]' affair. No
 //! content of a secret file ever gets into a finding.
 
-use core::fmt;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::device::{
     AGENT_LINE_LEN_MAX, Device, DeviceKind, IPMI_PASSWORD_LEN_MAX, REDFISH_PASSWORD_LEN_MAX, Secret,
 };
 use super::finding::{At, Findings, Place};
+use super::key_file::{HeartbeatKeys, KeyFile};
 use super::pair::{Pair, PairKind};
 
 /// The longest secret file in bytes.
 pub const SECRET_LEN_MAX: usize = 4096;
-/// The length of a heartbeat key in bytes.
-pub const KEY_LEN: usize = 32;
-/// How many keys are accepted at a time.
-const KEYS_MAX: usize = 2;
-/// A random key of [`KEY_LEN`] bytes has fewer different ones once in 10^15 keys.
-const KEY_BYTES_DIFFERENT_MIN: usize = 16;
 /// Permission bits that let others than the owner read or write.
 const OTHERS: u32 = 0o077;
 
@@ -61,32 +55,6 @@ pub enum FileFault {
     TooLong,
     /// The system refuses, with its reason.
     Refused(String),
-}
-
-/// One heartbeat key; its `Debug` is redacted.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HeartbeatKey([u8; KEY_LEN]);
-
-impl HeartbeatKey {
-    /// The bytes, for the one place that computes the MAC.
-    pub fn reveal(&self) -> &[u8; KEY_LEN] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for HeartbeatKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<secret>")
-    }
-}
-
-/// The heartbeat keys: what is sent is made with the first, what is heard may be made with either.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct HeartbeatKeys {
-    /// To send with, and accepted.
-    pub first: HeartbeatKey,
-    /// Accepted too, while the key is being changed.
-    pub second: Option<HeartbeatKey>,
 }
 
 /// All secrets of a pair, in their places.
@@ -183,40 +151,16 @@ impl Store<'_> {
 
     fn keys(&mut self, file: &At<std::path::PathBuf>) -> Option<HeartbeatKeys> {
         let text = self.text(file)?;
-        let path = file.value.display();
-        let lines = text.lines().enumerate().map(|(index, line)| (index.saturating_add(1), line));
-        let written = lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
-        let mut keys: Vec<HeartbeatKey> = Vec::new();
-        let errors_before = self.findings.errors();
-        for (number, line) in written {
-            match parse_key(line.trim()) {
-                Ok(key) if keys.contains(&key) => {
-                    let wrong = format!("{path} holds the same key twice, again on line {number}");
-                    self.findings.error(&file.place, wrong, "delete one of them");
-                }
-                Ok(key) => keys.push(key),
-                Err(why) => {
-                    let wrong = format!("line {number} of {path} is no key: {why}");
-                    let instead = "make one with: tandem keygen FILE (in a new file)";
+        match KeyFile::parse(&text) {
+            Ok(found) => Some(found.into_keys()),
+            Err(faults) => {
+                for fault in faults {
+                    let (wrong, instead) = fault.explain(&file.value);
                     self.findings.error(&file.place, wrong, instead);
                 }
+                None
             }
         }
-        let count = keys.len();
-        if count == 0 && self.findings.errors() == errors_before {
-            let instead = format!("delete it, and make one with: tandem keygen {path}");
-            self.findings.error(&file.place, format!("{path} is empty"), instead);
-        }
-        if count > KEYS_MAX {
-            let wrong = format!("{path} holds {count} keys");
-            let instead = "keep two: the first to send with, the second accepted too";
-            self.findings.error(&file.place, wrong, instead);
-        }
-        if self.findings.errors() > errors_before {
-            return None;
-        }
-        let mut keys = keys.into_iter();
-        Some(HeartbeatKeys { first: keys.next()?, second: keys.next() })
     }
 
     /// The text of a file that only root may touch.
@@ -286,23 +230,4 @@ fn judge(
             None
         }
     }
-}
-
-/// The key that 64 hexadecimal digits say.
-fn parse_key(text: &str) -> Result<HeartbeatKey, String> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
-    let Some(digits) = digits else { return Err("not hexadecimal digits alone".to_owned()) };
-    if digits.len() != KEY_LEN.saturating_mul(2) {
-        return Err(format!("{} hexadecimal digits, not 64", digits.len()));
-    }
-    let mut key = [0u8; KEY_LEN];
-    for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = pair.iter().fold(0, |byte, digit| (byte << 4) | digit);
-    }
-    let different: BTreeSet<u8> = key.iter().copied().collect();
-    if different.len() < KEY_BYTES_DIFFERENT_MIN {
-        return Err("not random".to_owned());
-    }
-    Ok(HeartbeatKey(key))
 }

@@ -59,6 +59,8 @@ pub(super) const TIMING: Words = Words {
         "initdead",
         "isolated-grace",
         "fence-check-interval",
+        "path-hold",
+        "path-rest",
     ],
     hints: &[],
 };
@@ -86,7 +88,7 @@ pub(super) const LINK: Words = Words {
 /// One service NIC.
 pub(super) const NIC: Words = Words {
     table: "[nics.NAME]",
-    keys: &["ping", "ping-interval", "ping-count"],
+    keys: &["ping", "ping-interval", "ping-count", "probe", "probe-interval", "probe-count"],
     hints: &[
         ("address", "write each address as [[vips]]"),
         ("vips", "write each address as [[vips]]"),
@@ -160,7 +162,7 @@ const TABLES: [&Words; 10] =
 
 /// Words of keepalived, heartbeat and Pacemaker for things that tandem calls otherwise, and keys
 /// that are easily taken for ours.
-const FOREIGN: [(&str, &str); 36] = [
+const FOREIGN: [(&str, &str); 39] = [
     ("advert_int", "write keepalive in [timing], such as \"100ms\""),
     ("auth", "write key-file at the top, and make the key with: tandem keygen"),
     ("auth_pass", "write key-file at the top, and make the key with: tandem keygen"),
@@ -169,6 +171,7 @@ const FOREIGN: [(&str, &str); 36] = [
     ("auto_failback", "leave it out: a node that comes back becomes standby"),
     ("baud", "leave it out: links are of type \"udp\""),
     ("bcast", "write a [links.NAME] table with nic"),
+    ("dampen", "write path-hold in [timing]"),
     ("deadping", "write ping-interval and ping-count in [nics.NAME]"),
     ("dev", "write nic"),
     ("device", "write nic"),
@@ -176,6 +179,7 @@ const FOREIGN: [(&str, &str); 36] = [
     ("haresources", "write the addresses as [[vips]]"),
     ("host", "write address"),
     ("interface", "write nic"),
+    ("interface_up_down_delays", "write path-hold in [timing]"),
     ("ip", "write address"),
     ("ipaddr", "write address"),
     ("login", "write user"),
@@ -190,6 +194,10 @@ const FOREIGN: [(&str, &str); 36] = [
     ("stonith", "write [[fence]]"),
     ("stonith_host", "write [[fence]]"),
     ("ucast", "write a [links.NAME] table, and the addresses under [nodes.NAME.links]"),
+    (
+        "track_interface",
+        "write a [nics.NAME] table: the carrier of a service NIC is always watched",
+    ),
     ("udpport", "write port in [links.NAME]"),
     ("unicast_peer", "write the addresses under [nodes.NAME.links]"),
     ("unicast_src_ip", "write the address under [nodes.NAME.links]"),

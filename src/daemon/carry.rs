@@ -1,5 +1,6 @@
 //! Carrying effects out, and answering operators.
 
+use super::key_change::{key_state, wrong_key_troubles};
 use super::shell::Shell;
 use super::status::Sources;
 use crate::engine::effect::{Answer, Denial};
@@ -97,6 +98,10 @@ impl Shell {
                 }
                 self.control.respond(connection, &Response::Ok, self.now);
             }
+            Request::Keys { step, keys, force } => {
+                let response = self.change_keys(step, &keys, force, caller);
+                self.control.respond(connection, &response, self.now);
+            }
             Request::ConfirmOff { node, force, by } => {
                 let known = self.plan.names.nodes.iter().find(|(_, name)| *name == node);
                 let Some((id, _)) = known else {
@@ -183,10 +188,13 @@ impl Shell {
     fn status(&self) -> crate::wire::control::Status {
         let view = self.node.snapshot();
         let refused_by_link = self.codec.refused_by_link();
-        let by_engine = view.refused.iter().map(|(reason, count)| (reason.word(), *count));
+        let by_engine = view.refused.iter().map(|(reason, count)| {
+            (reason.word(), count.saturating_add(self.floods.spared(*reason)))
+        });
         let by_socket = [
             ("too-long", self.links.iter().map(|link| link.counters().too_long).sum()),
             ("unknown-address", self.links.iter().map(|link| link.counters().strangers).sum()),
+            ("dropped-by-kernel", self.links.iter().map(|link| link.counters().dropped).sum()),
         ];
         let refused = by_socket.into_iter().chain(self.codec.refused_by_reason()).chain(by_engine);
         let refused = refused.collect();
@@ -195,11 +203,19 @@ impl Shell {
             started: self.started,
             plan: &self.plan,
             view: &view,
+            fences: &self.fences,
             links: &self.links,
             refused_by_link: &refused_by_link,
             refused,
             is_held: &|vip| self.network.is_held(vip),
             claims: &self.claims,
+            keys: key_state(&self.plan, &self.codec.ring, self.now),
+            wrong_keys: wrong_key_troubles(
+                &self.plan,
+                &self.codec.ring,
+                &self.wrong_keys,
+                self.now,
+            ),
         };
         sources.status()
     }

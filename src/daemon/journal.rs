@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use log::Level;
 
+use super::remedy;
 use crate::engine::Event;
 use crate::engine::transcript::Severity;
 use crate::sys::clock;
@@ -38,7 +39,7 @@ fn limit_of(kind: &str) -> Option<Limit> {
         "link" | "link-socket" | "nic" | "peer-late" | "stalled" | "vip-gone" | "vip-restored" => {
             Some(FLAPPING)
         }
-        "refused" => Some(HOSTILE),
+        "refused" | "wrong-key" | "flood" => Some(HOSTILE),
         _ => None,
     }
 }
@@ -96,7 +97,10 @@ impl Journal {
             Severity::Warning => EventLevel::Warning,
             Severity::Info => EventLevel::Info,
         };
-        let text = event.line(&self.names).to_string();
+        let mut text = event.line(&self.names).to_string();
+        if let Some(remedy) = remedy::of_event(event, &self.names) {
+            text.push_str(&format!("; what to do: {remedy}"));
+        }
         let subject = event.subject(&self.names).to_owned();
         self.keep(now, level, event.kind(), subject, text)
     }

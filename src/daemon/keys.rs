@@ -1,10 +1,12 @@
 //! Heartbeats between bytes and facts, with the keys, and what was refused.
 
-use crate::config::Plan;
+use core::time::Duration;
+
+use super::keyring::Keyring;
+use crate::config::{HeartbeatKeys, Plan};
 use crate::types::{Heartbeat, Instant, LinkId};
 use crate::wire::auth::{KeyError, Keys};
-use crate::wire::heartbeat::{self, ClusterId, LEN, Refusal};
-use core::time::Duration;
+use crate::wire::heartbeat::{self, Authentic, ClusterId, LEN, Refusal};
 
 /// How long refused datagrams of one link are not told again after they were: each time twice as
 /// long as before, as long as it goes on.
@@ -15,7 +17,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// The codec of this cluster, with counters.
 #[derive(Debug)]
 pub struct Codec {
-    keys: Keys,
+    /// The keys.
+    pub ring: Keyring,
     cluster: ClusterId,
     links: Vec<Refused>,
     reasons: [u64; REASONS.len()],
@@ -69,43 +72,46 @@ impl Codec {
     /// # Errors
     /// If a key is not usable.
     pub fn new(plan: &Plan) -> Result<Self, KeyError> {
-        let other = plan.keys.second.as_ref().map(|key| &key.reveal()[..]);
-        let keys = Keys::new(&plan.keys.first.reveal()[..], other)?;
+        let peers = plan.nodes.iter().copied().filter(|node| *node != plan.local);
+        let keepalive = plan.links.iter().map(|link| link.settings.keepalive).max();
         Ok(Self {
-            keys,
+            ring: Keyring::new(keys_of(&plan.keys)?, peers, keepalive.unwrap_or_default()),
             cluster: ClusterId(plan.cluster_id),
             links: vec![Refused::default(); plan.links.len()],
             reasons: [0; REASONS.len()],
         })
     }
 
-    /// The bytes of a heartbeat.
-    pub fn emit(&self, heartbeat: &Heartbeat) -> [u8; LEN] {
-        heartbeat::emit(heartbeat, self.cluster, &self.keys)
+    /// The keys, for the probes between the nodes.
+    pub fn keys(&self) -> Keys {
+        self.ring.keys().clone()
     }
 
-    /// The heartbeat in `bytes`, which came over `link`; or, now and then, what to tell about those
-    /// that are none.
+    /// The bytes of a heartbeat.
+    pub fn emit(&self, heartbeat: &Heartbeat) -> [u8; LEN] {
+        heartbeat::emit(heartbeat, self.cluster, self.ring.keys())
+    }
+
+    /// The heartbeat in `bytes`, which came over `link`; or why they are none and, now and then,
+    /// what to tell about those that are none.
     ///
     /// # Errors
-    /// If it is not an authentic heartbeat of this cluster; the value says what to tell, if it is
-    /// time to.
+    /// If it is not an authentic heartbeat of this cluster.
     pub fn parse(
         &mut self,
         bytes: &[u8],
         link: LinkId,
         now: Instant,
-    ) -> Result<Heartbeat, Option<Refusals>> {
-        let reason = match heartbeat::parse(bytes, self.cluster, &self.keys) {
-            Ok(authentic) => return Ok(authentic.heartbeat),
+    ) -> Result<Authentic, (Refusal, Option<Refusals>)> {
+        let reason = match heartbeat::parse(bytes, self.cluster, self.ring.keys()) {
+            Ok(authentic) => return Ok(authentic),
             Err(reason) => reason,
         };
         if let Some(count) = self.reasons.get_mut(index_of(reason)) {
             *count = count.saturating_add(1);
         }
-        let Some(refused) = self.links.get_mut(link.index()) else { return Err(None) };
-        let Some(count) = refused.note(now) else { return Err(None) };
-        Err(Some(Refusals { link, count, reason }))
+        let count = self.links.get_mut(link.index()).and_then(|refused| refused.note(now));
+        Err((reason, count.map(|count| Refusals { link, count, reason })))
     }
 
     /// How many datagrams were refused on each link, by number.
@@ -117,6 +123,15 @@ impl Codec {
     pub fn refused_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         REASONS.into_iter().zip(self.reasons)
     }
+}
+
+/// The keys of the file as they are used.
+///
+/// # Errors
+/// If one is not usable.
+pub fn keys_of(keys: &HeartbeatKeys) -> Result<Keys, KeyError> {
+    let other = keys.second.as_ref().map(|key| &key.reveal()[..]);
+    Keys::new(&keys.first.reveal()[..], other)
 }
 
 fn index_of(reason: Refusal) -> usize {

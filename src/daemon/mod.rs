@@ -9,12 +9,20 @@
 
 mod carry;
 mod clock_watch;
+mod device_status;
+mod flood;
+mod hearing;
 mod inspection;
 mod journal;
+mod key_change;
+mod keyring;
 mod keys;
 mod record;
+mod remedy;
+mod sessions;
 mod shell;
 mod status;
+mod wrong_key;
 
 pub use inspection::COMMAND as INSPECTION_COMMAND;
 pub use record::COMMAND as RECORD_COMMAND;

@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream as StdStream;
+use std::rc::Rc;
 
 use mio::event::Source as _;
 use mio::net::UnixStream;
@@ -22,11 +23,14 @@ use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::clock_watch::ClockWatch;
+use super::flood::Floods;
+use super::hearing;
 use super::inspection::Inspection;
 use super::journal::Journal;
 use super::keys::Codec;
 use super::record::RecordWriter;
 use super::status::SeenClaim;
+use super::wrong_key::WrongKeys;
 use super::{Failure, Life, or_nothing};
 use crate::config::{Plan, Transport};
 use crate::engine::settings::{Record, Remembered};
@@ -35,18 +39,20 @@ use crate::flight::Header;
 use crate::io::control::{ConnectionId, ControlConfig, ControlServer, Incoming};
 use crate::io::fence::FencePool;
 use crate::io::flight::{Bounds, Change, Recorder};
-use crate::io::network::{self, Network, Occurrence};
+use crate::io::network::{self, Marks, Network, Occurrence};
+use crate::io::probe::Identity;
 use crate::io::state_files::StateFiles;
-use crate::io::udp::{Drained, UdpChange, UdpLink};
+use crate::io::udp::{UdpChange, UdpLink};
 use crate::sys::clock;
 use crate::sys::timer::DeadlineTimer;
 use crate::types::heartbeat::{LINKS_MAX, NICS_MAX};
 use crate::types::{Instant, LinkId, Mac, NicId, OpId};
 use crate::wire::control::EventLevel;
+use crate::wire::heartbeat::ClusterId;
 
 /// The most inputs that wait for the engine at a time: one turn's share of every source. Further
 /// ones stay where they are until the next turn.
-const INBOX_MAX: usize = 4096;
+pub(super) const INBOX_MAX: usize = 4096;
 /// The most readiness events taken from the poll at a time.
 const EVENTS_MAX: usize = 256;
 /// How many turns in a row the links may keep the engine from judging silence: more is a flood,
@@ -60,7 +66,7 @@ const INSPECTION: Token = Token(3);
 const LINKS: usize = 16;
 const CONTROL: usize = LINKS + LINKS_MAX;
 const FENCE: usize = CONTROL + ControlServer::TOKENS;
-const NETWORK: usize = FENCE + crate::io::fence::ORDERS_MAX;
+const NETWORK: usize = FENCE + crate::io::fence::TOKENS;
 
 /// The daemon at work.
 pub(super) struct Shell {
@@ -77,9 +83,11 @@ pub(super) struct Shell {
     signals: UnixStream,
     pub(super) links: Vec<UdpLink>,
     /// Links that may have more to give, one bit each.
-    links_waiting: u32,
+    pub(super) links_waiting: u32,
     flooded_turns: u32,
     pub(super) codec: Codec,
+    pub(super) wrong_keys: WrongKeys,
+    pub(super) floods: Floods,
     pub(super) network: Network,
     pub(super) fences: FencePool,
     pub(super) control: ControlServer,
@@ -110,12 +118,12 @@ impl Shell {
             .register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)
             .map_err(|error| Failure::io("watch the timer", error))?;
         let signals = catch_signals(&poll)?;
-        let network = open_network(&plan, &poll, now)?;
+        let codec = Codec::new(&plan).map_err(|error| Failure::Other(error.to_string()))?;
+        let network = open_network(&plan, &life, &codec, &poll, now)?;
         let control_config =
             ControlConfig { path: plan.runtime.control_socket.clone(), readers: None };
         let control = ControlServer::open(&control_config, registry, Token(CONTROL), now)
             .map_err(Failure::Control)?;
-        let codec = Codec::new(&plan).map_err(|error| Failure::Other(error.to_string()))?;
         let program = std::env::current_exe()
             .map_err(|error| Failure::io("find this program's own file", error))?;
         let settings = plan.engine_settings(life.boot, life.incarnation, macs(&network));
@@ -138,6 +146,8 @@ impl Shell {
             links_waiting: 0,
             flooded_turns: 0,
             codec,
+            wrong_keys: hearing::watch_keys(&plan),
+            floods: Floods::new(plan.links.len()),
             network,
             fences: FencePool::new(FENCE),
             control,
@@ -184,6 +194,7 @@ impl Shell {
             leftovers: !self.network.leftovers().is_empty(),
         };
         self.reopen_links();
+        self.keep_sessions();
         self.feed(Input::Start(remembered));
         self.take_occurrences();
         Ok(())
@@ -210,6 +221,7 @@ impl Shell {
         }
         self.write_records();
         self.flush_recorder();
+        self.close_sessions(&mut events);
         Ok(())
     }
 
@@ -260,6 +272,7 @@ impl Shell {
             self.records.next_deadline(),
             self.inspection.next_deadline(),
             self.control.next_deadline(),
+            self.floods.next_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -295,10 +308,12 @@ impl Shell {
         let began = self.now;
         self.reopen_links();
         let drained = self.drain_links();
+        self.judge_hearing();
         self.network.turn(self.now);
         self.take_occurrences();
         self.fences.expire(self.poll.registry(), self.now);
         self.take_readings();
+        self.tell_weaknesses();
         self.records.expire(self.poll.registry(), self.now);
         self.inspection.expire(self.poll.registry(), self.now);
         self.write_records();
@@ -326,7 +341,7 @@ impl Shell {
         self.run_inbox();
     }
 
-    fn run_inbox(&mut self) {
+    pub(super) fn run_inbox(&mut self) {
         while let Some(input) = self.inbox.pop_front() {
             self.recorder.note(&self.node, self.now, &input);
             self.node.step(self.now, input, &mut self.effects);
@@ -352,46 +367,6 @@ impl Shell {
             let change = link.reopen(self.poll.registry(), now);
             self.tell_link_change(index, change);
         }
-    }
-
-    /// Takes what has arrived on every link that may have something. Whether all are empty now.
-    fn drain_links(&mut self) -> bool {
-        for index in 0..self.links.len() {
-            let bit = 1u32 << index;
-            if self.links_waiting & bit == 0 {
-                continue;
-            }
-            if self.drain_link(index) == Drained::Empty {
-                self.links_waiting &= !bit;
-            }
-        }
-        self.links_waiting == 0
-    }
-
-    fn drain_link(&mut self, index: usize) -> Drained {
-        let now = self.now;
-        let Ok(id) = u8::try_from(index).map(LinkId) else { return Drained::Empty };
-        let Some(link) = self.links.get_mut(index) else { return Drained::Empty };
-        let (codec, inbox) = (&mut self.codec, &mut self.inbox);
-        let mut refusals = None;
-        let drained = link.drain(now, |datagram| match codec.parse(datagram.bytes, id, now) {
-            Ok(heartbeat) => {
-                if inbox.len() < INBOX_MAX {
-                    inbox.push_back(Input::Heard { link: id, at: datagram.at, heartbeat });
-                }
-            }
-            Err(told) => refusals = told.or(refusals),
-        });
-        if let Some(refusals) = refusals {
-            let link = self.plan.names.link(refusals.link).to_owned();
-            let text = format!(
-                "refused: {} datagrams on link {link}, the last one {}",
-                refusals.count, refusals.reason
-            );
-            self.tell(EventLevel::Warning, "refused", &link, text);
-        }
-        self.run_inbox();
-        drained
     }
 
     pub(super) fn take_occurrences(&mut self) {
@@ -459,7 +434,10 @@ fn open_links(plan: &Plan) -> Vec<UdpLink> {
     let transports = plan.links.iter().enumerate();
     transports
         .map(|(index, link)| match &link.transport {
-            Transport::Udp(udp) => UdpLink::new(udp.clone(), Token(LINKS + index)),
+            Transport::Udp(udp) => {
+                let made = UdpLink::new(udp.clone(), Token(LINKS + index));
+                hearing::guard(made, plan.cluster_id)
+            }
         })
         .collect()
 }
@@ -479,10 +457,24 @@ fn flight_header(plan: &Plan, life: &Life, now: Instant) -> Header {
     }
 }
 
-fn open_network(plan: &Plan, poll: &Poll, now: Instant) -> Result<Network, Failure> {
-    let ident = u16::try_from(std::process::id() & 0xffff).unwrap_or(0);
+fn open_network(
+    plan: &Plan,
+    life: &Life,
+    codec: &Codec,
+    poll: &Poll,
+    now: Instant,
+) -> Result<Network, Failure> {
+    let node = Identity {
+        local: plan.local,
+        peers: plan.nodes.iter().copied().filter(|node| *node != plan.local).collect(),
+        cluster: ClusterId(plan.cluster_id),
+        incarnation: life.incarnation,
+        keys: codec.keys(),
+    };
+    let ping = u16::try_from(std::process::id() & 0xffff).unwrap_or(0);
+    let marks = Marks { ping, node: Rc::new(node) };
     let registry = poll.registry();
-    Network::open(&plan.nics, &plan.vips, None, ident, registry, Token(NETWORK), now)
+    Network::open(&plan.nics, &plan.vips, None, &marks, registry, Token(NETWORK), now)
         .map_err(|error| Failure::io("ask the kernel for its addresses", error))
 }
 

@@ -1,19 +1,25 @@
 //! The status document, put together from the engine's view and what the shell knows.
 //!
-//! Here a state becomes a sentence and a remedy: what an operator reads at 3 a.m.
+//! Here a state becomes a sentence and a remedy: what an operator reads at 3 a.m. The fence devices
+//! are in `device_status`, the remedies in `remedy`.
 
+use core::fmt::Write as _;
 use core::time::Duration;
 
-use crate::config::{DeviceKind, Plan, Transport};
+use super::device_status::said_text;
+use super::remedy;
+use crate::config::{Plan, Transport};
 use crate::engine::Snapshot;
-use crate::engine::event::{Degradation, FrozenCause, LinkState as EngineLink};
-use crate::engine::snapshot::{DeviceView, LinkView, PeerView, Waiting};
-use crate::engine::transcript::{fmt_cause, fmt_degradation, frozen_text, state_word};
+use crate::engine::event::{Degradation, LinkState as EngineLink};
+use crate::engine::handover::Stay;
+use crate::engine::snapshot::{LinkView, PeerView, Waiting};
+use crate::engine::transcript::{fmt_cause, fmt_degradation, fmt_stay, frozen_text, state_word};
+use crate::io::fence::FencePool;
 use crate::io::udp::UdpLink;
-use crate::types::{FenceFault, Instant, Mac, Names, NodeId, PeerState, Power, VipId};
+use crate::types::{Instant, Mac, Names, NodeId, PeerState, VipId};
 use crate::wire::control::status::{
-    Change, Claim, FenceDevice, Frozen, Health, Link, LinkCounters, LinkState, Nic, Node,
-    NodeState, Refused, Status, Trouble, Vip,
+    Change, Claim, Frozen, Health, KeyState, Link, LinkCounters, LinkState, Nic, Node, NodeState,
+    Refused, Status, Trouble, Vip,
 };
 
 /// How long a passive node shows whose VIP answers: it asks several times a second.
@@ -44,6 +50,8 @@ pub struct Sources<'a> {
     pub plan: &'a Plan,
     /// The engine's view.
     pub view: &'a Snapshot,
+    /// The fence devices at work.
+    pub fences: &'a FencePool,
     /// The heartbeat links, by number.
     pub links: &'a [UdpLink],
     /// How many datagrams were refused on each link, by number.
@@ -54,14 +62,18 @@ pub struct Sources<'a> {
     pub is_held: &'a dyn Fn(VipId) -> bool,
     /// Others' claims of the VIPs, the latest of each.
     pub claims: &'a [SeenClaim],
+    /// The heartbeat keys.
+    pub keys: KeyState,
+    /// Peers that send with a key that is not ours.
+    pub wrong_keys: Vec<Trouble>,
 }
 
 impl Sources<'_> {
-    fn names(&self) -> &Names {
+    pub(super) fn names(&self) -> &Names {
         &self.plan.names
     }
 
-    fn ago(&self, at: Instant) -> u64 {
+    pub(super) fn ago(&self, at: Instant) -> u64 {
         millis(self.now.since(at))
     }
 
@@ -88,13 +100,14 @@ impl Sources<'_> {
                 .filter(|(_, count)| *count > 0)
                 .map(|(reason, count)| Refused { reason: (*reason).to_owned(), count: *count })
                 .collect(),
+            keys: self.keys.clone(),
         }
     }
 
     fn health(&self, frozen: bool) -> Health {
         let claims = |peer: &&PeerView| peer.heard && told_state(peer) == Some(PeerState::Active);
         let peer_active = self.view.peers.iter().find(claims).is_some();
-        let degraded = !self.view.degraded.is_empty();
+        let degraded = !self.view.degraded.is_empty() || !self.wrong_keys.is_empty();
         match self.view.state {
             _ if frozen => Health::Frozen,
             PeerState::Active if peer_active || self.claims().next().is_some() => Health::Collision,
@@ -146,10 +159,11 @@ impl Sources<'_> {
     fn waiting_health(&self) -> Health {
         match self.view.waiting {
             Some(Waiting::Listening(_) | Waiting::Purging) => Health::Starting,
-            Some(Waiting::OtherFirst(_)) | None => Health::TakingOver,
+            Some(Waiting::OtherFirst(_) | Waiting::Yielding) | None => Health::TakingOver,
             Some(
                 Waiting::PathBad
                 | Waiting::Unasked
+                | Waiting::Parted(_)
                 | Waiting::Settling(_)
                 | Waiting::Resting(_)
                 | Waiting::CannotRelease,
@@ -184,6 +198,19 @@ impl Sources<'_> {
                      {left} ms (initdead) before it fences anybody"
                 )
             }
+            Some(Waiting::Parted(until)) => {
+                let left = millis(until.since(self.now));
+                format!(
+                    "nothing passed between the nodes over a service NIC before the other one \
+                     fell silent: that its VIPs are silent is no sign, and it is left alone for \
+                     another {left} ms (isolated-grace)"
+                )
+            }
+            Some(Waiting::Yielding) => {
+                "it gave the service away because of a bad service NIC, and waits for the other \
+                 node to take it"
+                    .to_owned()
+            }
             Some(Waiting::Resting(until)) => {
                 let left = millis(until.since(self.now));
                 format!("its last takeover failed; the next attempt may begin in {left} ms")
@@ -200,7 +227,8 @@ impl Sources<'_> {
     /// Everything that is worse than it should be; that a node serves unheard comes first.
     fn troubles(&self) -> Vec<Trouble> {
         let degraded = self.view.degraded.iter().map(|(what, at)| self.trouble(*what, *at));
-        self.isolated().into_iter().chain(degraded).collect()
+        let wrong_keys = self.wrong_keys.iter().cloned();
+        self.isolated().into_iter().chain(wrong_keys).chain(degraded).collect()
     }
 
     fn isolated(&self) -> Option<Trouble> {
@@ -227,9 +255,28 @@ impl Sources<'_> {
     fn trouble(&self, what: Degradation, since: Instant) -> Trouble {
         let mut text = String::new();
         // Writing to a string cannot fail.
-        let _infallible = fmt_degradation(&mut text, what, self.names());
-        let (code, remedy) = remedy_of(what, self.names());
+        let _infallible = match (what, self.view.stay) {
+            (Degradation::PathBad, Some(stay)) => self.fmt_staying(&mut text, stay),
+            (_, _) => fmt_degradation(&mut text, what, self.names()),
+        };
+        let mut said = None;
+        if let Degradation::FenceDevice(id) = what {
+            said = self.last_said(id);
+            text.extend(said.map(|said| format!(" ({})", said_text(said))));
+        }
+        let (code, remedy) = remedy::of_degradation(what, self.names(), said);
         Trouble { code: code.to_owned(), what: text, since_ms: self.ago(since), remedy }
+    }
+
+    /// An active with a bad service path, and why it does not hand over.
+    fn fmt_staying(&self, text: &mut String, stay: Stay) -> core::fmt::Result {
+        text.push_str("a service NIC of this node has no carrier, or no ping target answers");
+        text.push_str("; it stays active: ");
+        let (Stay::Resting(until) | Stay::Waiting(until)) = stay else {
+            return fmt_stay(text, stay, self.names());
+        };
+        fmt_stay(text, stay, self.names())?;
+        write!(text, ", for another {} ms", millis(until.since(self.now)))
     }
 
     fn frozen(&self) -> Option<Frozen> {
@@ -242,10 +289,10 @@ impl Sources<'_> {
         let retry = peer.ladder_next.map_or(Duration::ZERO, |at| at.since(self.now));
         Some(Frozen {
             node: name.to_owned(),
-            cause: frozen_code(cause).to_owned(),
+            cause: remedy::frozen_code(cause).to_owned(),
             what: format!("no proof that {name} holds nothing: {}", frozen_text(cause)),
             evidence: self.evidence(peer),
-            remedy: frozen_remedy(cause, name),
+            remedy: remedy::frozen_steps(cause, name),
             since_ms: self.ago(self.view.since),
             retry_in_ms: millis(retry),
         })
@@ -399,6 +446,7 @@ impl Sources<'_> {
                 carrier: view.carrier,
                 reach: (!plan.ping.is_empty()).then_some(view.reach),
                 good: view.good,
+                across: view.across,
             })
             .collect()
     }
@@ -423,40 +471,6 @@ impl Sources<'_> {
         let owner = self.view.peers.iter().find(|peer| peer.macs.contains(&mac));
         owner.map(|peer| self.names().node(peer.node).to_owned()).unwrap_or_default()
     }
-
-    fn fence_devices(&self) -> Vec<FenceDevice> {
-        self.view.devices.iter().map(|view| self.fence_device(view)).collect()
-    }
-
-    fn fence_device(&self, view: &DeviceView) -> FenceDevice {
-        let kind = self.plan.devices.get(view.id.index()).map(|device| match &device.kind {
-            DeviceKind::Ipmi { .. } => "ipmi".to_owned(),
-            DeviceKind::Redfish { .. } => "redfish".to_owned(),
-            DeviceKind::Agent { program, .. } => program
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-                .unwrap_or_default(),
-        });
-        let (reading, fault) = match view.last {
-            None => (String::new(), String::new()),
-            Some((Ok(power), _)) => (power.to_string(), String::new()),
-            Some((Err(fault), _)) => (Power::Unknown.to_string(), fault.to_string()),
-        };
-        let fault = if view.distrusted {
-            "it read off while its host was heard: its off is no proof".to_owned()
-        } else {
-            fault
-        };
-        FenceDevice {
-            name: self.names().device(view.id).to_owned(),
-            node: self.names().node(view.node).to_owned(),
-            level: view.level,
-            kind: kind.unwrap_or_default(),
-            reading,
-            read_ms: view.last.map(|(_, at)| self.ago(at)),
-            fault,
-        }
-    }
 }
 
 fn told_state(peer: &PeerView) -> Option<PeerState> {
@@ -465,104 +479,4 @@ fn told_state(peer: &PeerView) -> Option<PeerState> {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The code of a degradation for programs, and what to do about it.
-fn remedy_of(what: Degradation, names: &Names) -> (&'static str, String) {
-    match what {
-        Degradation::PeerMissing(node) => {
-            let name = names.node(node);
-            (
-                "peer-missing",
-                format!(
-                    "bring {name} back: its power, its links, its tandem daemon and its key file"
-                ),
-            )
-        }
-        Degradation::LinkDown(_, id) => {
-            let link = names.link(id);
-            ("link", format!("check cable, switch port and firewall of {link} on both nodes"))
-        }
-        Degradation::PeerNotReady(node) => {
-            let name = names.node(node);
-            ("peer-not-ready", format!("ask {name} why: tandem status there"))
-        }
-        Degradation::FenceDevice(id) => {
-            let name = names.device(id);
-            (
-                "fence-device",
-                format!(
-                    "check the power, network, user and password of {name}; FAULT below says which"
-                ),
-            )
-        }
-        Degradation::FenceContradicted(id) => {
-            let name = names.device(id);
-            (
-                "fence-contradicted",
-                format!("look whose power {name} cuts, and correct its address or its outlet"),
-            )
-        }
-        Degradation::Record => {
-            ("state-directory", "make room on its file system, or mount it writable".to_owned())
-        }
-        Degradation::Mark => {
-            ("runtime-directory", "make room on /run, or mount it writable".to_owned())
-        }
-        Degradation::ConfigDiffers(node) => (
-            "config-differs",
-            format!("compare `tandem check --print` here and on {}", names.node(node)),
-        ),
-        Degradation::PathBad => {
-            ("service-path", "check the cables and switch ports of the service NICs".to_owned())
-        }
-    }
-}
-
-fn frozen_code(cause: FrozenCause) -> &'static str {
-    match cause {
-        FrozenCause::NoDevice => "no-device",
-        FrozenCause::Unreachable => "unreachable",
-        FrozenCause::Refuses(FenceFault::Credentials) => "credentials",
-        FrozenCause::Refuses(FenceFault::Certificate) => "certificate",
-        FrozenCause::Refuses(FenceFault::Privilege) => "privilege",
-        FrozenCause::Refuses(_) => "refused",
-        FrozenCause::StaysOn => "stays-on",
-        FrozenCause::Unclear => "unclear",
-        FrozenCause::Contradicted => "contradicted",
-        FrozenCause::Failed(_) => "failed",
-    }
-}
-
-fn frozen_remedy(cause: FrozenCause, name: &str) -> Vec<String> {
-    let device = match cause {
-        FrozenCause::NoDevice => format!("configure a fence device for {name}"),
-        FrozenCause::Unreachable => {
-            format!(
-                "restore the power or the network of {name}'s fence device: this ends by itself"
-            )
-        }
-        FrozenCause::Refuses(FenceFault::Credentials | FenceFault::Privilege) => {
-            format!("correct the user, password or privilege of {name}'s fence device")
-        }
-        FrozenCause::Refuses(FenceFault::Certificate) => {
-            format!(
-                "compare the certificate of {name}'s BMC with the configuration: tandem fence \
-                 fingerprint ADDRESS"
-            )
-        }
-        FrozenCause::Contradicted => {
-            format!("look whether {name}'s fence device is that of {name}, and correct its address")
-        }
-        FrozenCause::Refuses(_)
-        | FrozenCause::StaysOn
-        | FrozenCause::Unclear
-        | FrozenCause::Failed(_) => {
-            format!("switch {name} off by hand, at its fence device or its power cord")
-        }
-    };
-    vec![
-        device,
-        format!("or, if you have seen that {name} is without power: tandem confirm-off {name}"),
-    ]
 }

@@ -114,6 +114,8 @@ impl Try {
             | Err(
                 FenceFault::Privilege
                 | FenceFault::Refused
+                | FenceFault::Unsupported
+                | FenceFault::Exhausted
                 | FenceFault::Garbled
                 | FenceFault::Timeout,
             ) => {
@@ -145,6 +147,8 @@ impl Try {
             | Err(
                 FenceFault::Privilege
                 | FenceFault::Refused
+                | FenceFault::Unsupported
+                | FenceFault::Exhausted
                 | FenceFault::Garbled
                 | FenceFault::Timeout,
             ) => self.read(ground, left),
@@ -249,7 +253,9 @@ fn fault_cause(fault: FenceFault) -> FrozenCause {
         FenceFault::Credentials
         | FenceFault::Certificate
         | FenceFault::Privilege
-        | FenceFault::Refused => FrozenCause::Refuses(fault),
+        | FenceFault::Refused
+        | FenceFault::Unsupported
+        | FenceFault::Exhausted => FrozenCause::Refuses(fault),
         FenceFault::Garbled
         | FenceFault::Timeout
         | FenceFault::AgentFailed

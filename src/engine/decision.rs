@@ -41,8 +41,10 @@ impl Node {
             self.look = None;
             // Only a node that holds nothing fences.
             self.drop_ladders(out);
+            self.consider_handover(out);
             return;
         }
+        self.update_yielding();
         self.look_after_late_peers(out);
         self.note_silence();
         if let Some(holder) = self.heard_holder() {
@@ -73,20 +75,6 @@ impl Node {
         self.seek_proofs(out);
     }
 
-    /// Whether this node could become active now.
-    pub(super) fn is_eligible(&self) -> bool {
-        self.is_path_good()
-            && !self.stopping
-            && !self.is_purging()
-            && !self.holding.is_resting(self.now)
-    }
-
-    /// Whether this node's own service path is as good as any peer's was.
-    pub(super) fn is_path_good(&self) -> bool {
-        self.path.is_good_against(0)
-            && self.peers.iter().all(|peer| self.path.is_good_against(peer.good_nics()))
-    }
-
     /// What keeps this node from becoming active, if it holds nothing and follows nobody.
     pub(super) fn waiting(&self) -> Option<Waiting> {
         if let Role::Releasing(Releasing { told: true, .. }) = self.role.get() {
@@ -100,8 +88,10 @@ impl Node {
             Some(Waiting::Listening(self.initdead_until))
         } else if let Some(until) = self.holding.resting_until(self.now) {
             Some(Waiting::Resting(until))
-        } else if !self.is_eligible() {
+        } else if !self.is_path_good() {
             Some(Waiting::PathBad)
+        } else if self.is_yielding() {
+            Some(Waiting::Yielding)
         } else if let Some(first) = self.first_of_the_heard() {
             Some(Waiting::OtherFirst(first))
         } else {
@@ -114,7 +104,8 @@ impl Node {
             if is_pending && self.look.is_some_and(|look| look.is_unasked()) {
                 return Some(Waiting::Unasked);
             }
-            self.settling_until().filter(|_| is_pending).map(Waiting::Settling)
+            let settling = self.settling_until().filter(|_| is_pending).map(Waiting::Settling);
+            settling.or_else(|| self.parted_until().map(Waiting::Parted))
         }
     }
 
@@ -142,6 +133,13 @@ impl Node {
         (self.now < until).then_some(until)
     }
 
+    /// Until when a lost peer is left alone because the silence of its VIPs says little.
+    fn parted_until(&self) -> Option<Instant> {
+        let lost = |peer: &&Peer| peer.presence == Presence::Lost && !self.is_proven(peer);
+        let parted = self.peers.iter().filter(lost).filter(|peer| self.is_parted_from(peer));
+        parted.filter_map(|peer| peer.grace_until).filter(|until| self.now < *until).max()
+    }
+
     /// The proof that a peer's own words are, if they are one.
     pub(super) fn derived_proof(&self, peer: &Peer) -> Option<Proof> {
         let said = peer.said.as_ref()?;
@@ -151,7 +149,7 @@ impl Node {
             .or_else(|| Proof::from_release(said, us, self.newest_claim))
     }
 
-    fn is_proven(&self, peer: &Peer) -> bool {
+    pub(super) fn is_proven(&self, peer: &Peer) -> bool {
         peer.proof.is_some() || self.derived_proof(peer).is_some()
     }
 
@@ -242,23 +240,6 @@ impl Node {
         }
     }
 
-    /// A heard peer that could take over and goes before us: the one that itself held the higher
-    /// term, then the preferred node, then the lower number.
-    fn first_of_the_heard(&self) -> Option<NodeId> {
-        let preferred = |node: NodeId| self.settings.preferred == Some(node);
-        let local = self.settings.local;
-        let ours = (self.memory.held_term(), preferred(local), core::cmp::Reverse(local));
-        self.peers
-            .iter()
-            .filter(|peer| peer.is_heard())
-            .filter_map(|peer| peer.said.as_ref())
-            .filter(|said| said.flags.eligible && said.state != PeerState::Stopped)
-            .map(|said| (said.held_term, preferred(said.from), core::cmp::Reverse(said.from)))
-            .filter(|theirs| *theirs > ours)
-            .max()
-            .map(|(_, _, core::cmp::Reverse(node))| node)
-    }
-
     fn judge_lost(&mut self) -> Lost {
         let mut judged = Lost::Nobody;
         for index in 0..self.peers.len() {
@@ -284,6 +265,7 @@ impl Node {
         let Some(verdict) = self.peers.get(index).map(|peer| self.look_verdict(peer)) else {
             return Lost::Nobody;
         };
+        let parted = self.peers.get(index).is_some_and(|peer| self.is_parted_from(peer));
         let Some(peer) = self.peers.get_mut(index) else { return Lost::Nobody };
         let node = peer.node();
         // Once a command may be on its way, the peer's last answers no longer call it back.
@@ -292,6 +274,11 @@ impl Node {
         }
         match verdict {
             Verdict::Pending => Lost::Pending,
+            // Silence behind a port that may have been dead before says little: as long as one
+            // that answers is left serving, so is one that cannot be asked.
+            Verdict::Silent if parted && now < *peer.grace_until.get_or_insert(now + grace) => {
+                Lost::Pending
+            }
             Verdict::Silent => {
                 peer.grace_until = None;
                 Lost::ToFence(Cause::VipsSilent(node))

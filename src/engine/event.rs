@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::handover::Stay;
 use super::input::Why;
 use crate::types::{
     DeviceId, FenceFault, Incarnation, LinkId, Mac, NicId, NodeId, PeerState, Power, Term, VipId,
@@ -190,6 +191,11 @@ pub enum Event {
         /// Why.
         why: Why,
     },
+    /// This node goes on serving though its service path is bad.
+    Stays {
+        /// Why.
+        why: Stay,
+    },
     /// Something is worse than it should be, or is well again.
     Degraded {
         /// What.
@@ -257,6 +263,8 @@ pub enum Cause {
     AcquireFailed,
     /// Another node holds a higher term, or claims a VIP.
     Collision(NodeId),
+    /// A service NIC has been bad here for `path-hold`, and is good at that peer.
+    PathWorse(NodeId),
     /// All resources are given up.
     Released,
     /// This node could not become active now: its service path is not good, or a takeover that
@@ -348,6 +356,8 @@ pub enum Degradation {
     ConfigDiffers(NodeId),
     /// This node's own service path is not good.
     PathBad,
+    /// Probes do not pass between this node and a peer over a service NIC that both call good.
+    Parted(NodeId, NicId),
 }
 
 /// What has become of a degradation.

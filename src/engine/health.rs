@@ -7,7 +7,7 @@ use super::event::{Change, Degradation, Event, LinkState};
 use super::link::Link;
 use super::node::Node;
 use super::peer::{Peer, Presence};
-use crate::types::{Instant, PeerState};
+use crate::types::{Instant, NicId, PeerState};
 
 /// How something stands that can be degraded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -136,6 +136,22 @@ impl Node {
                 note(Degradation::LinkDown(node, link.id), standing)
             })
             && note(Degradation::ConfigDiffers(node), differs.judged_if(is_heard))
+            && (0..self.settings.nics).map(NicId).all(|nic| {
+                let standing = self.crossing_standing(peer, nic).judged_if(is_heard && !stopped);
+                note(Degradation::Parted(node, nic), standing)
+            })
+    }
+
+    /// Nothing passes between two NICs of which both are called good. Where one is bad that is told
+    /// already.
+    fn crossing_standing(&self, peer: &Peer, nic: NicId) -> Standing {
+        let both = self.path.is_nic_good(nic) && self.path.is_good_there(nic, peer.good_nics());
+        match peer.crossing.passes(nic) {
+            Some(false) if !both => Standing::Unjudged,
+            Some(false) if !self.is_acquainted(peer) => Standing::Unsettled,
+            Some(false) => Standing::Bad,
+            Some(true) | None => Standing::Well,
+        }
     }
 
     fn link_standing(&self, peer: &Peer, link: &Link) -> Standing {

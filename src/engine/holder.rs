@@ -79,6 +79,7 @@ impl Node {
         self.look = None;
         self.holding.missing.clear();
         self.holding.claims = Claims::default();
+        self.note_taking();
         for peer in &mut self.peers {
             peer.granted = Term::NONE;
             peer.grace_until = None;
@@ -168,6 +169,7 @@ impl Node {
         let stage = ReleasingStage::Dropping { op };
         self.change_role(Role::Releasing(Releasing { stage, told: false }), cause, out);
         self.holding.missing.clear();
+        self.note_releasing();
         out.push(Effect::Release { op });
     }
 
@@ -198,6 +200,7 @@ impl Node {
         match outcome {
             Outcome::Confirmed => {
                 self.released = true;
+                self.note_given();
                 self.change_role(Role::Standby, Cause::Released, out);
             }
             Outcome::Refused(why) | Outcome::Unknown(why) => {

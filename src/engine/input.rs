@@ -45,6 +45,16 @@ pub enum Input {
         /// Whether a target answers. A NIC without targets is never reported.
         up: bool,
     },
+    /// The probes between this node and a peer over a service NIC began or ceased to pass, both
+    /// ways. Nothing is reported where the nodes do not probe each other.
+    Across {
+        /// The NIC, the same of both.
+        nic: NicId,
+        /// The peer.
+        node: NodeId,
+        /// Whether they pass.
+        passes: bool,
+    },
     /// The one answer to a [`super::Effect::Probe`].
     Probed {
         /// Whether questions left on every service NIC that has VIPs and is up, and on one at

@@ -20,12 +20,14 @@
 
 mod attempt;
 mod collision;
+mod crossing;
 mod decision;
 mod devices;
 pub mod effect;
 pub mod event;
 mod fence;
 pub mod freshness;
+pub mod handover;
 mod health;
 mod holder;
 pub mod input;
@@ -39,6 +41,7 @@ mod peer;
 pub mod proof;
 mod purge;
 pub mod role;
+mod screen;
 pub mod settings;
 pub mod snapshot;
 mod speech;

@@ -12,6 +12,7 @@ use super::effect::{Effect, Effects};
 use super::event::{Cause, Event, Life, Refusal};
 use super::fence::Ops;
 use super::freshness::Freshness;
+use super::handover::Handover;
 use super::health::Health;
 use super::input::{Input, Outcome};
 use super::look::Look;
@@ -62,6 +63,7 @@ pub struct Node {
     /// Whether [`Effect::Exit`] was given.
     pub(super) exited: bool,
     pub(super) path: Path,
+    pub(super) handover: Handover,
     /// The MACs of this node's service NICs, for the peers: by them they know its answers.
     pub(super) macs: [Mac; NICS_MAX],
     pub(super) look: Option<Look>,
@@ -112,6 +114,7 @@ impl Node {
             stopping: false,
             exited: false,
             path: Path::new(settings.nics),
+            handover: Handover::default(),
             macs: settings.macs,
             look: None,
             may_judge: false,
@@ -152,6 +155,7 @@ impl Node {
                     self.note_nic(nic, good, out);
                 }
             }
+            Input::Across { nic, node, passes } => self.note_across(nic, node, passes),
             Input::Probed { asked } => {
                 if let Some(look) = &mut self.look {
                     look.note_probed(asked);
@@ -197,6 +201,7 @@ impl Node {
         note(self.memory.next_deadline(self.now));
         note(self.devices.next_deadline());
         note(self.role_deadline());
+        note(self.handover_deadline());
         note(self.purge_deadline());
         next.map(|at| at.max(Instant::from_nanos(self.now.as_nanos().saturating_add(1))))
     }
@@ -299,6 +304,7 @@ impl Node {
         if let Some(look) = self.look.as_mut() {
             look.forgive(late_by, self.now);
         }
+        self.handover.forgive(late_by);
         if late_by < deadtime {
             return;
         }
@@ -399,6 +405,11 @@ impl Node {
         let node = heartbeat.from;
         if let Some(life) = life {
             let incarnation = heartbeat.incarnation;
+            if life != Life::Same
+                && let Some(peer) = self.peers.get_mut(index)
+            {
+                peer.acquainted_at = self.now + self.settings.initdead;
+            }
             out.push(Effect::Report(Event::PeerHeard { node, incarnation, life }));
         }
         // An older heartbeat that comes late is not what the peer says now.
@@ -414,6 +425,10 @@ impl Node {
             .is_some_and(|peer| peer.proof.is_some() && (life.is_some() || at > peer.proof_at));
         if contradicted {
             self.void_proof(index, out);
+        }
+        let acquainted = self.peers.get(index).is_some_and(|peer| self.is_acquainted(peer));
+        if let Some(peer) = self.peers.get_mut(index).filter(|_| acquainted) {
+            peer.crossing.note_heard();
         }
         self.term = self.term.max(heartbeat.term);
         self.newest_claim = self.newest_claim.max(heartbeat.held_term).max(heartbeat.ask);

@@ -89,9 +89,26 @@ impl Path {
         self.good_mask() & bit(nic) != 0
     }
 
+    /// Whether the NIC is among a peer's good ones.
+    pub(super) fn is_good_there(&self, nic: NicId, peer_mask: u8) -> bool {
+        self.of_mine(peer_mask) & bit(nic) != 0
+    }
+
     /// The good NICs, one bit each.
     pub(super) fn good_mask(&self) -> u8 {
         self.carrier & !self.unreachable
+    }
+
+    /// Those of a peer's good NICs that this node has too.
+    pub(super) fn of_mine(&self, peer_mask: u8) -> u8 {
+        peer_mask & self.all
+    }
+
+    /// Whether a peer whose good NICs are `peer_mask` is better off: a NIC is good there that is
+    /// bad here, and none is bad there that is good here.
+    pub(super) fn is_worse_than(&self, peer_mask: u8) -> bool {
+        let (ours, theirs) = (self.good_mask(), self.of_mine(peer_mask));
+        theirs & !ours != 0 && ours & !theirs == 0
     }
 
     /// Whether this node may judge, and serve in place of, a peer whose good NICs were

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::crossing::Crossing;
 use super::effect::{Effect, Effects};
 use super::event::{Event, Life, LinkState, Refusal};
 use super::fence::Ladder;
@@ -70,6 +71,8 @@ pub(super) struct Peer {
     pub(super) identity: Option<Identity>,
     /// How many incarnations of it were accepted; it echoes this.
     pub(super) session: Session,
+    /// From when on this life of it is known for as long as a network may take at a start.
+    pub(super) acquainted_at: Instant,
     /// The newest accepted heartbeat, if it may still be believed.
     pub(super) said: Option<Heartbeat>,
     /// The number of the heartbeat that made this life believed. No window knows which ones before
@@ -86,6 +89,8 @@ pub(super) struct Peer {
     good_nics: u8,
     /// The MACs of its service NICs, as it told them.
     pub(super) macs: [Mac; NICS_MAX],
+    /// What the probes to and from it over the service NICs tell.
+    pub(super) crossing: Crossing,
     /// A proof by fencing or by an operator, not yet used. Grants and releases are in `said`.
     /// Never read back from a text: only evidence makes one.
     #[serde(skip_deserializing)]
@@ -119,6 +124,7 @@ impl Peer {
             presence_since: now,
             identity: None,
             session: Session::default(),
+            acquainted_at: now,
             said: None,
             first_seq: Seq::default(),
             newest_seq: Seq::default(),
@@ -126,6 +132,7 @@ impl Peer {
             role_since: now,
             good_nics: u8::MAX,
             macs: [Mac::NONE; NICS_MAX],
+            crossing: Crossing::default(),
             proof: None,
             proof_at: now,
             granted: Term::NONE,
@@ -201,6 +208,11 @@ impl Peer {
         self.identity.filter(|id| id.incarnation == heartbeat.incarnation)?;
         let link = self.links.get(heartbeat.link.index())?;
         Some((link.freshness_of(heartbeat.seq), heartbeat.seq > self.newest_seq))
+    }
+
+    /// Whether a heartbeat of the known incarnation was sent before that one was believed.
+    pub(super) fn is_early(&self, seq: Seq) -> bool {
+        seq < self.first_seq
     }
 
     /// Since when this life of it is heard without a gap; nothing while it is not heard.

@@ -27,6 +27,11 @@ pub struct Settings {
     pub initdead: Duration,
     /// How long an unheard peer whose VIPs answer is left serving before it is fenced.
     pub isolated_grace: Duration,
+    /// How long a service NIC must be bad here and good at a peer before a holder hands over.
+    pub path_hold: Duration,
+    /// How long after such a move the next one may begin at the earliest; each time that moves
+    /// follow on each other, twice as long.
+    pub path_rest: Duration,
     /// The node that goes first when nothing else decides at a cold start.
     pub preferred: Option<NodeId>,
     /// How often every fence device is asked for its reading while all is well.

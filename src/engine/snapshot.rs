@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::event::{Cause, Degradation, FrozenCause, LinkState, Refusal};
+use super::handover::Stay;
 use super::link::Link;
 use super::node::Node;
 use super::peer::{Peer, Presence};
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub eligible: bool,
     /// Why it waits, if it holds nothing and nobody is heard to hold anything.
     pub waiting: Option<Waiting>,
+    /// Why it stays active though its service path is bad, if it is so.
+    pub stay: Option<Stay>,
     /// The other members.
     pub peers: Vec<PeerView>,
     /// This node's service NICs.
@@ -60,10 +63,15 @@ pub enum Waiting {
     PathBad,
     /// A service NIC of it has only just recovered: until this moment silence proves nothing.
     Settling(Instant),
+    /// The nodes did not hear each other over a service NIC before the peer fell silent: until this
+    /// moment the silence of its VIPs is no reason to fence it.
+    Parted(Instant),
     /// Its questions who has the VIPs do not leave its service NICs.
     Unasked,
     /// A takeover failed; the next one may begin at this moment.
     Resting(Instant),
+    /// It gave the service away because of its path, and lets others go first.
+    Yielding,
     /// This heard peer goes first.
     OtherFirst(NodeId),
     /// It cannot give up what it holds, and tries on.
@@ -137,6 +145,8 @@ pub struct NicView {
     pub reach: bool,
     /// Both together.
     pub good: bool,
+    /// Whether probes to and from every peer pass over it; nothing if there are none.
+    pub across: Option<bool>,
 }
 
 /// One fence device of a peer.
@@ -168,6 +178,7 @@ impl Node {
             boot: self.settings.boot,
             eligible: self.is_eligible(),
             waiting: self.waiting(),
+            stay: self.stay(),
             peers: self.peers.iter().map(view_peer).collect(),
             nics: (0..self.settings.nics)
                 .map(NicId)
@@ -176,6 +187,7 @@ impl Node {
                     carrier: self.path.has_carrier(id),
                     reach: self.path.has_reach(id),
                     good: self.path.is_nic_good(id),
+                    across: self.across(id),
                 })
                 .collect(),
             devices: self
@@ -193,6 +205,13 @@ impl Node {
             refused: Refusal::ALL.iter().map(|r| (*r, self.refused(*r))).collect(),
             late_answers: self.late_answers(),
         }
+    }
+}
+
+impl Node {
+    fn across(&self, nic: NicId) -> Option<bool> {
+        let told = self.peers.iter().filter_map(|peer| peer.crossing.passes(nic));
+        told.reduce(|one, other| one && other)
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) struct Told {
     flags: Flags,
     granted: Term,
     identity: Incarnation,
+    good_nics: u8,
 }
 
 /// To which incarnation of the addressee a heartbeat answers.
@@ -169,6 +170,7 @@ impl Node {
             // A promise stands, but nobody may act on it while this node's kernel may hold.
             granted: if self.is_purging() { Term::NONE } else { peer.granted },
             identity: accepted(peer).incarnation,
+            good_nics: self.path.good_mask(),
         }
     }
 

@@ -80,6 +80,11 @@ impl fmt::Display for InputLine<'_> {
                 let what = if *up { "a ping target answers" } else { "no ping target answers" };
                 write!(f, "nic {}: {what}", names.nic(*nic))
             }
+            Input::Across { nic, node, passes } => {
+                let (nic, node) = (names.nic(*nic), names.node(*node));
+                let what = if *passes { "pass" } else { "do not pass" };
+                write!(f, "nic {nic}: probes to and from {node} {what}")
+            }
             Input::Probed { asked: true } => write!(f, "probe: the questions are sent"),
             Input::Probed { asked: false } => write!(f, "probe: the questions cannot be sent"),
             Input::Mac { nic, mac } => write!(f, "nic {} has the MAC {mac}", names.nic(*nic)),
@@ -346,6 +351,14 @@ mod tests {
             (Input::Carrier { nic: NicId(9), up: false }, "nic ? has no carrier"),
             (Input::Reach { nic: NicId(0), up: true }, "nic eth0: a ping target answers"),
             (Input::Reach { nic: NicId(0), up: false }, "nic eth0: no ping target answers"),
+            (
+                Input::Across { nic: NicId(1), node: B, passes: true },
+                "nic eth1: probes to and from smw2 pass",
+            ),
+            (
+                Input::Across { nic: NicId(1), node: B, passes: false },
+                "nic eth1: probes to and from smw2 do not pass",
+            ),
             (Input::Probed { asked: true }, "probe: the questions are sent"),
             (Input::Probed { asked: false }, "probe: the questions cannot be sent"),
             (Input::Mac { nic: NicId(0), mac: MAC }, "nic eth0 has the MAC 02:00:00:00:01:01"),

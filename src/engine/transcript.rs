@@ -8,6 +8,7 @@ use core::time::Duration;
 use super::event::{
     Cause, Change, Degradation, Event, FrozenCause, Life, LinkState, ProofKind, Refusal, Verdict,
 };
+use super::handover::Stay;
 use crate::types::{FenceFault, Names, PeerState, Power};
 
 /// How loud an event is.
@@ -50,6 +51,7 @@ impl Event {
             | Self::FenceLevelFailed { .. }
             | Self::VipGone { .. }
             | Self::VipStray { .. }
+            | Self::Stays { .. }
             | Self::ConfirmedOff { .. }
             | Self::ProofVoid { .. }
             | Self::Refused { .. } => Severity::Warning,
@@ -119,11 +121,13 @@ impl Event {
                 | Degradation::LinkDown(node, _)
                 | Degradation::PeerNotReady(node)
                 | Degradation::ConfigDiffers(node) => names.node(*node),
+                Degradation::Parted(_, nic) => names.nic(*nic),
                 Degradation::FenceDevice(id) | Degradation::FenceContradicted(id) => {
                     names.device(*id)
                 }
                 Degradation::Record | Degradation::Mark | Degradation::PathBad => "",
             },
+            Self::Stays { why } => why.node().map_or("", |node| names.node(node)),
             Self::Role { .. }
             | Self::Stalled { .. }
             | Self::Acquired { .. }
@@ -159,6 +163,7 @@ impl Event {
             Self::VipStray { .. } => "vip-stray",
             Self::VipRestored { .. } => "vip-restored",
             Self::VipNotRestored { .. } => "vip-not-restored",
+            Self::Stays { .. } => "stays",
             Self::Degraded { .. } => "degraded",
             Self::ConfirmedOff { .. } => "confirmed-off",
             Self::Refused { .. } => "refused",
@@ -195,6 +200,7 @@ impl fmt::Display for Line<'_> {
             | Event::VipStray { .. }
             | Event::VipRestored { .. }
             | Event::VipNotRestored { .. }
+            | Event::Stays { .. }
             | Event::Degraded { .. } => self.fmt_holding(f),
         }
     }
@@ -351,6 +357,10 @@ impl Line<'_> {
             Event::VipNotRestored { vip, why } => {
                 write!(f, "vip {} cannot be put back: {}", names.vip(*vip), why.as_str())
             }
+            Event::Stays { why } => {
+                write!(f, "stays active with a bad service NIC: ")?;
+                fmt_stay(f, *why, names)
+            }
             Event::Degraded { what, change } => {
                 let word = match change {
                     Change::Begun => "degraded",
@@ -428,6 +438,12 @@ pub fn frozen_text(cause: FrozenCause) -> &'static str {
         FrozenCause::Refuses(FenceFault::Privilege) => {
             "its fence device denies this user the privilege to switch power"
         }
+        FrozenCause::Refuses(FenceFault::Unsupported) => {
+            "its fence device does not know the command"
+        }
+        FrozenCause::Refuses(FenceFault::Exhausted) => {
+            "its fence device opens no session: all that it can have are in use"
+        }
         FrozenCause::Refuses(_) => "its fence device refuses the command",
         FrozenCause::StaysOn => "its fence device accepted the command, but the power stays on",
         FrozenCause::Unclear => "its fence device answers, but not with on or off",
@@ -494,9 +510,33 @@ pub fn fmt_cause(f: &mut impl fmt::Write, cause: Cause, names: &Names) -> fmt::R
         Cause::Collision(node) => {
             write!(f, "{} holds a later claim: giving way", names.node(node))
         }
+        Cause::PathWorse(node) => {
+            write!(f, "a service NIC is bad here and good at {}: ", names.node(node))?;
+            write!(f, "handing over")
+        }
         Cause::Released => write!(f, "all resources are given up"),
         Cause::NotEligible => write!(f, "this node could not become active now"),
         Cause::Stop => write!(f, "the daemon is to stop"),
+    }
+}
+
+/// Writes why a holder stays although its service path is bad, with names.
+pub fn fmt_stay(f: &mut impl fmt::Write, stay: Stay, names: &Names) -> fmt::Result {
+    match stay {
+        Stay::Unheard(node) => write!(f, "{} is not heard", names.node(node)),
+        Stay::NotBetter(node) => write!(f, "{} is no better off", names.node(node)),
+        Stay::ConfigDiffers(node) => {
+            write!(f, "the configuration of {} differs: its NICs may be others", names.node(node))
+        }
+        Stay::NotReady(node) => write!(f, "{} could not take over now", names.node(node)),
+        Stay::JustStarted(node) => {
+            write!(f, "{} has just started: what its NICs reach is not known", names.node(node))
+        }
+        Stay::Doubting => write!(f, "this daemon stood still, and asks itself what it holds"),
+        Stay::Resting(_) => {
+            write!(f, "the service was moved for a bad path a short while ago (path-rest)")
+        }
+        Stay::Waiting(_) => write!(f, "it has not been bad for long (path-hold)"),
     }
 }
 
@@ -529,6 +569,14 @@ pub fn fmt_degradation(f: &mut impl fmt::Write, what: Degradation, names: &Names
         }
         Degradation::ConfigDiffers(node) => {
             write!(f, "the configuration of {} differs from ours", names.node(node))
+        }
+        Degradation::Parted(node, nic) => {
+            let (node, nic) = (names.node(node), names.nic(nic));
+            write!(
+                f,
+                "nothing passes to and from {node} over {nic}, though both have carrier: a "
+            )?;
+            write!(f, "switch port is dead, here or there")
         }
         Degradation::PathBad => {
             write!(f, "a service NIC of this node has no carrier, or no ping target answers: ")?;

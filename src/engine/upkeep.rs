@@ -7,6 +7,7 @@ use super::event::{Event, Life};
 use super::holder::RETRY;
 use super::input::Outcome;
 use super::node::Node;
+use super::peer::Peer;
 use super::role::Role;
 use crate::types::{Instant, NicId, OpId, VipId};
 
@@ -83,13 +84,14 @@ impl Node {
         out.push(Effect::Announce);
     }
 
-    /// Whether every peer was heard after the doubt began that ends at `until`. What had waited in
-    /// the sockets is older: since it was said, another one may have taken over.
+    /// Whether every peer has answered to what was said after the doubt began that ends at `until`.
+    /// What had waited in the sockets is older, and so is what was still under way: since it was
+    /// said, another one may have taken over.
     fn all_said_since_doubt(&self, until: Instant) -> bool {
         let doubt = self.deadtime_max();
-        self.peers.iter().all(|peer| {
-            peer.said.is_some() && peer.received_at().is_some_and(|at| at + doubt >= until)
-        })
+        let began = |at: Instant| at + doubt >= until;
+        let said = |peer: &Peer| peer.said.as_ref().map(|said| Instant::from_nanos(said.echo_sent));
+        self.peers.iter().all(|peer| said(peer).is_some_and(began))
     }
 
     /// A service NIC of this node became good or bad.

@@ -95,6 +95,7 @@ impl Replay {
             | Input::Stalled { .. }
             | Input::Carrier { .. }
             | Input::Reach { .. }
+            | Input::Across { .. }
             | Input::Probed { .. }
             | Input::Mac { .. }
             | Input::Claim { .. }

@@ -13,7 +13,7 @@ use crate::types::{
     Session, Term, VipId,
 };
 
-const KINDS: usize = 15;
+const KINDS: usize = 16;
 
 /// The place of an input's kind; a new kind does not compile without one, and [`inputs`] must then
 /// have it too.
@@ -34,6 +34,7 @@ fn kind(input: &Input) -> usize {
         Input::Reading { .. } => 12,
         Input::ConfirmOff { .. } => 13,
         Input::Stop => 14,
+        Input::Across { .. } => 15,
     }
 }
 
@@ -92,6 +93,7 @@ fn inputs() -> Vec<Input> {
         Input::Tick,
         Input::Carrier { nic, up: true },
         Input::Reach { nic, up: false },
+        Input::Across { nic, node: node(2), passes: false },
         Input::Probed { asked: true },
         Input::Mac { nic, mac },
         Input::Claim { vip, mac, at: Instant::from_nanos(u64::MAX) },
@@ -123,6 +125,8 @@ fn settings() -> Settings {
         macs: [Mac::NONE; NICS_MAX],
         initdead: Duration::from_secs(1),
         isolated_grace: Duration::from_secs(5),
+        path_hold: Duration::from_secs(1),
+        path_rest: Duration::from_secs(60),
         preferred: None,
         fence_check_interval: Duration::from_secs(60),
         config_digest: 1,

@@ -13,6 +13,14 @@ use nix::sys::socket::SockaddrStorage;
 use crate::config::MachineFacts;
 use crate::types::IpNet;
 
+/// Keeps what this process knows out of core dumps, for as long as it lives.
+///
+/// # Errors
+/// If the kernel refuses, with its reason.
+pub fn forbid_dumps() -> io::Result<()> {
+    crate::sys::secrecy::forbid_dumps().map_err(io::Error::from)
+}
+
 /// The facts of this machine, now, in this network namespace.
 ///
 /// # Errors

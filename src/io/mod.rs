@@ -17,6 +17,7 @@ pub mod network;
 pub mod nic;
 pub mod packet;
 pub mod ping;
+pub mod probe;
 pub mod receive_clock;
 pub mod redfish;
 pub mod state_files;

@@ -6,16 +6,19 @@
 //!                                                           Carrier, Mac
 //!  announce, probe           ──► Schedule ────► NicPackets ──► Claim
 //!                                               Pinger ──────► Reach
+//!                                               Prober ──────► Across
 //! ```
 //!
 //! It carries out and reports; it decides nothing about roles. [`Network::turn`] does a bounded
 //! share of what is due; a deadline that is `now` means that there is more.
 
+mod occurrence;
 mod setup;
 
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::io;
+use std::rc::Rc;
 
 use mio::{Registry, Token};
 
@@ -25,15 +28,18 @@ use super::netlink::{Address, Answer, Fault, Netlink, Notice, Request, RequestId
 use super::nic::{Change, NicTable};
 use super::packet::NicPackets;
 use super::ping::Pinger;
+use super::probe::{Identity, Prober, Verdict};
 use super::vips::{Ask, Asked, VipNews, Vips};
 use crate::config::network::{ServiceNic, Vip};
-use crate::engine::{Input, Outcome};
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{Instant, Mac, NicId, OpId, VipId};
+use crate::wire::auth::Keys;
+
+pub use occurrence::Occurrence;
 
 /// How many tokens a network takes, beginning with the one it is given.
 pub const TOKENS: usize = 2 + TOKENS_PER_NIC * NICS_MAX;
-const TOKENS_PER_NIC: usize = 4;
+const TOKENS_PER_NIC: usize = 5;
 /// The most VIPs of one NIC that one probe asks for; the next probe asks for the next ones.
 pub const PROBE_VIPS_MAX: usize = 16;
 /// The most claims that wait to be taken; further ones are dropped, as a lost frame would be.
@@ -41,63 +47,13 @@ pub const CLAIMS_MAX: usize = 1024;
 /// How long after a failure the connection to the kernel is opened again.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
-/// One thing that happened on the service side.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Occurrence {
-    /// An operation ended.
-    Done {
-        /// Which one.
-        op: OpId,
-        /// How.
-        outcome: Outcome,
-    },
-    /// A VIP of ours vanished from the kernel without our asking.
-    VipGone(VipId),
-    /// A VIP is in the kernel, on whatever link, that we have not acquired.
-    VipStray(VipId),
-    /// A service NIC gained or lost its carrier; told for each NIC at the start.
-    Carrier {
-        /// The NIC.
-        nic: NicId,
-        /// Whether it has carrier.
-        up: bool,
-    },
-    /// A service NIC has another MAC than before, or appeared with it.
-    Mac {
-        /// The NIC.
-        nic: NicId,
-        /// The MAC.
-        mac: Mac,
-    },
-    /// The ping targets behind a NIC began or ceased to answer.
-    Reach {
-        /// The NIC.
-        nic: NicId,
-        /// Whether one answers.
-        up: bool,
-    },
-    /// Another host's MAC claims a VIP.
-    Claim {
-        /// The VIP.
-        vip: VipId,
-        /// The MAC.
-        mac: Mac,
-    },
-}
-
-impl Occurrence {
-    /// The engine's input for it.
-    pub fn into_input(self, now: Instant) -> Input {
-        match self {
-            Self::Done { op, outcome } => Input::Done { op, outcome },
-            Self::VipGone(vip) => Input::VipGone { vip },
-            Self::VipStray(vip) => Input::VipStray { vip },
-            Self::Carrier { nic, up } => Input::Carrier { nic, up },
-            Self::Mac { nic, mac } => Input::Mac { nic, mac },
-            Self::Reach { nic, up } => Input::Reach { nic, up },
-            Self::Claim { vip, mac } => Input::Claim { vip, mac, at: now },
-        }
-    }
+/// By what our own frames are told from others'.
+#[derive(Debug)]
+pub struct Marks {
+    /// In each ping.
+    pub ping: u16,
+    /// In each probe between the nodes.
+    pub node: Rc<Identity>,
 }
 
 /// The service side.
@@ -128,6 +84,7 @@ struct NicSlot {
     /// When its packet sockets are to be opened again, since they could not be.
     reopen_at: Option<Instant>,
     pinger: Option<Pinger>,
+    prober: Option<Prober>,
     vips: Vec<VipId>,
     /// Where the next probe begins.
     probe_from: usize,
@@ -142,7 +99,7 @@ enum Purpose {
 
 impl Network {
     /// Opens everything, and asks the kernel what there is: the only call that may wait, for
-    /// milliseconds, and it is made before the loop begins. `ident` marks our pings, `refresh` is
+    /// milliseconds, and it is made before the loop begins. `marks` tell our frames, `refresh` is
     /// how often held VIPs are announced for ever. Takes the tokens from `first_token` to
     /// `first_token` + [`TOKENS`].
     ///
@@ -153,7 +110,7 @@ impl Network {
         nics: &[ServiceNic],
         vips: &[Vip],
         refresh: Option<Duration>,
-        ident: u16,
+        marks: &Marks,
         registry: &Registry,
         first_token: Token,
         now: Instant,
@@ -163,7 +120,8 @@ impl Network {
         let slots = table.ids().zip(nics).map(|(id, nic)| NicSlot {
             packets: None,
             reopen_at: None,
-            pinger: Pinger::new(nic, ident, now),
+            pinger: Pinger::new(nic, marks.ping, now),
+            prober: nic.probe.map(|plan| Prober::new(Rc::clone(&marks.node), id, plan, now)),
             vips: setup::vips_of(id, vips),
             probe_from: 0,
             is_router: false,
@@ -263,7 +221,9 @@ impl Network {
         let is_ours = (self.first_token..self.first_token + TOKENS).contains(&token.0);
         for slot in &mut self.slots {
             let is_packet = slot.packets.as_mut().is_some_and(|packets| packets.ready(token));
-            if is_packet || slot.pinger.as_mut().is_some_and(|pinger| pinger.ready(token)) {
+            let is_probe = slot.prober.as_mut().is_some_and(|prober| prober.ready(token));
+            let is_ping = slot.pinger.as_mut().is_some_and(|pinger| pinger.ready(token));
+            if is_packet || is_probe || is_ping {
                 break;
             }
         }
@@ -523,6 +483,15 @@ impl Network {
             if let Some(up) = due.and_then(|pinger| pinger.turn(now)) {
                 self.occurrences.push_back(Occurrence::Reach { nic: id, up });
             }
+            let prober = slot.prober.as_mut();
+            let is_due = |p: &&mut Prober| p.next_deadline().is_some_and(|at| at <= now);
+            if let Some(prober) = prober.filter(|p| p.has_more() || is_due(p)) {
+                let occurrences = &mut self.occurrences;
+                prober.turn(now, self.nics.mac(id).filter(|mac| *mac != Mac::NONE), |verdict| {
+                    let Verdict { node, passes } = verdict;
+                    occurrences.push_back(Occurrence::Across { nic: id, node, passes });
+                });
+            }
         }
     }
 
@@ -535,6 +504,13 @@ impl Network {
         next
     }
 
+    /// Probes the peers with these keys from now on.
+    pub fn set_keys(&mut self, keys: &Keys) {
+        for prober in self.slots.iter_mut().filter_map(|slot| slot.prober.as_mut()) {
+            prober.set_keys(keys.clone());
+        }
+    }
+
     /// When [`Self::turn`] must be called at the latest; [`Instant::ZERO`], that is at once, if the
     /// last turn left something to do.
     pub fn next_deadline(&mut self) -> Option<Instant> {
@@ -542,6 +518,7 @@ impl Network {
         let is_claimed = |slot: &NicSlot| {
             slot.packets.as_ref().is_some_and(NicPackets::has_more)
                 || slot.pinger.as_ref().is_some_and(Pinger::has_more)
+                || slot.prober.as_ref().is_some_and(Prober::has_more)
         };
         let has_room = self.netlink.as_ref().is_some_and(|n| n.room() > 0 && !n.is_listing());
         let can_ask = (!self.waiting.is_empty() || self.must_list_links) && has_room;
@@ -549,6 +526,8 @@ impl Network {
             return Some(Instant::ZERO);
         }
         let pings = self.slots.iter().filter_map(|slot| slot.pinger.as_ref());
+        let probers = self.slots.iter().filter_map(|slot| slot.prober.as_ref());
+        let probes = probers.filter_map(Prober::next_deadline).min();
         let sockets = self.slots.iter().filter_map(|slot| slot.reopen_at).min();
         let netlink = self.netlink.as_ref();
         let others = [
@@ -556,6 +535,7 @@ impl Network {
             if netlink.is_none() { self.reopen_at } else { None },
             self.vips.next_deadline(),
             sockets,
+            probes,
         ];
         others.into_iter().flatten().chain(pings.map(Pinger::next_deadline)).min()
     }

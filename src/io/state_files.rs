@@ -28,13 +28,16 @@ use crate::types::Term;
 pub const STATE_LEN_MAX: usize = 1024;
 /// The name of the mark in the runtime directory.
 const MARK_NAME: &str = "mark";
+/// The name of the note that sessions to BMCs may be open, in the runtime directory.
+const SESSIONS_NAME: &str = "bmc-sessions";
 /// The name of the record in the state directory.
 const RECORD_NAME: &str = "record";
 
-/// Where the two files are.
+/// Where the files are.
 #[derive(Clone, Debug)]
 pub struct StateFiles {
     mark: PathBuf,
+    sessions: PathBuf,
     record: PathBuf,
 }
 
@@ -61,7 +64,11 @@ impl core::error::Error for Damage {}
 impl StateFiles {
     /// The files in these directories.
     pub fn new(runtime_dir: &Path, state_dir: &Path) -> Self {
-        Self { mark: runtime_dir.join(MARK_NAME), record: state_dir.join(RECORD_NAME) }
+        Self {
+            mark: runtime_dir.join(MARK_NAME),
+            sessions: runtime_dir.join(SESSIONS_NAME),
+            record: state_dir.join(RECORD_NAME),
+        }
     }
 
     /// The record's path, for the child that writes it.
@@ -104,6 +111,28 @@ impl StateFiles {
     /// Whatever the file system refuses.
     pub fn remove_mark(&self) -> io::Result<()> {
         match std::fs::remove_file(&self.mark) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Notes that this daemon opens sessions to BMCs; whether an earlier one of this boot did, and
+    /// has not closed them.
+    ///
+    /// # Errors
+    /// Whatever the file system refuses.
+    pub fn note_sessions(&self) -> io::Result<bool> {
+        let was_there = self.sessions.try_exists()?;
+        create(&self.sessions)?;
+        Ok(was_there)
+    }
+
+    /// All sessions to BMCs are closed.
+    ///
+    /// # Errors
+    /// Whatever the file system refuses.
+    pub fn remove_sessions_note(&self) -> io::Result<()> {
+        match std::fs::remove_file(&self.sessions) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
         }

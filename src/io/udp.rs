@@ -13,6 +13,7 @@
 //!    REOPEN_INTERVAL)    open (cannot send to a peer)
 //! ```
 
+pub mod guard;
 mod socket;
 
 use core::time::Duration;
@@ -27,6 +28,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
 use nix::sys::time::TimeSpec;
 
+pub use guard::{KnownLife, Width};
 pub use socket::OpenError;
 
 use super::receive_clock::ClockPair;
@@ -52,6 +54,11 @@ pub struct UdpLink {
     peers: Vec<Peer>,
     counters: UdpCounters,
     cmsg: Vec<u8>,
+    /// The cluster whose heartbeats the kernel lets through; everybody's if there is none.
+    cluster: Option<u64>,
+    width: Width,
+    /// What the present socket has dropped.
+    dropped: u32,
 }
 
 #[derive(Debug)]
@@ -140,6 +147,9 @@ pub struct UdpCounters {
     pub too_long: u64,
     /// Datagrams from an address that is no peer's.
     pub strangers: u64,
+    /// Datagrams that the kernel dropped: they failed the filter, or the queue was full. Known as
+    /// soon as one comes that it did not drop.
+    pub dropped: u64,
     /// Errors when reading.
     pub receive_errors: u64,
     /// How often the socket was opened.
@@ -161,8 +171,33 @@ impl UdpLink {
             token,
             state: State::Closed { retry_at: Instant::ZERO, error: None },
             counters: UdpCounters::default(),
-            cmsg: cmsg_space!(TimeSpec),
+            cmsg: cmsg_space!(TimeSpec, u32),
+            cluster: None,
+            width: Width::Wide,
+            dropped: 0,
         }
+    }
+
+    /// Lets the kernel drop what cannot be a heartbeat of this cluster, from the next opening on.
+    pub fn guard(&mut self, cluster: u64) {
+        self.cluster = Some(cluster);
+    }
+
+    /// Changes how much the kernel lets through.
+    ///
+    /// # Errors
+    /// If the kernel does not take the filter; the one before stays.
+    pub fn set_width(&mut self, width: Width) -> Result<(), OpenError> {
+        let (State::Open { socket, .. }, Some(cluster)) = (&self.state, self.cluster) else {
+            return Ok(());
+        };
+        if width == self.width {
+            return Ok(());
+        }
+        let filter = guard::filter(&self.config, cluster, &width);
+        socket::attach(socket, &filter)?;
+        self.width = width;
+        Ok(())
     }
 
     /// Whether there is a socket.
@@ -202,7 +237,10 @@ impl UdpLink {
     }
 
     fn open(&mut self, registry: &Registry, now: Instant) -> Result<(), OpenError> {
-        let (made, nic) = socket::open(&self.config)?;
+        let filter = self.cluster.map(|cluster| guard::filter(&self.config, cluster, &Width::Wide));
+        let (made, nic) = socket::open(&self.config, filter.as_deref())?;
+        self.width = Width::Wide;
+        self.dropped = 0;
         let mut socket = UdpSocket::from_std(made.into());
         registry.register(&mut socket, self.token, Interest::READABLE).map_err(|error| {
             OpenError { step: "watch the socket", errno: socket::errno_of(&error) }
@@ -260,6 +298,10 @@ impl UdpLink {
                     continue;
                 }
             };
+            if let Some(dropped) = received.dropped {
+                let more = dropped.wrapping_sub(core::mem::replace(&mut self.dropped, dropped));
+                self.counters.dropped = self.counters.dropped.saturating_add(u64::from(more));
+            }
             let from = self.peers.iter().find(|peer| Some(peer.addr) == received.source);
             let Some(bytes) = received.len.and_then(|len| buffer.get(..len)) else {
                 self.counters.too_long += 1;
@@ -331,6 +373,8 @@ struct Received {
     /// The kernel's time of its receipt, by the wall clock.
     stamp: Option<Duration>,
     source: Option<IpAddr>,
+    /// How many the socket had dropped when it came; nothing if none.
+    dropped: Option<u32>,
 }
 
 fn receive(
@@ -342,17 +386,19 @@ fn receive(
     let flags = MsgFlags::MSG_DONTWAIT;
     let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, Some(cmsg), flags)?;
     let is_whole = !message.flags.contains(MsgFlags::MSG_TRUNC);
-    let mut stamp = None;
+    let (mut stamp, mut dropped) = (None, None);
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmTimestampns(time) = control {
             stamp = Some(Duration::from(time));
+        } else if let ControlMessageOwned::RxqOvfl(count) = control {
+            dropped = Some(count);
         }
     }
     let source = message.address.as_ref().and_then(|address| {
         let v4 = address.as_sockaddr_in().map(|found| IpAddr::V4(found.ip()));
         v4.or_else(|| address.as_sockaddr_in6().map(|found| IpAddr::V6(found.ip())))
     });
-    Ok(Received { len: is_whole.then_some(message.bytes), stamp, source })
+    Ok(Received { len: is_whole.then_some(message.bytes), stamp, source, dropped })
 }
 
 #[cfg(test)]

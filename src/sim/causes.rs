@@ -132,6 +132,9 @@ impl World {
             let what = if up { "gains" } else { "loses" };
             format!("nic{nic} of {} {what} its carrier", name(machine))
         });
+        if self.has_good_nics(machine) {
+            self.ledger.path_bad_since[machine] = self.now;
+        }
         self.machines[machine].carrier[nic] = up;
         self.disturb(machine);
         self.give(machine, Input::Carrier { nic: NicId(nic as u8), up });

@@ -9,7 +9,7 @@ use super::World;
 use super::device::{Device, Mode};
 use super::ledger::Word;
 use super::plan::{MACHINES_MAX, Plan, ms};
-use crate::engine::event::{Change, FrozenCause, ProofKind, Verdict};
+use crate::engine::event::{Cause, Change, FrozenCause, ProofKind, Verdict};
 use crate::engine::{Answer, Event, Input, Order, Outcome, RequestId};
 use crate::types::{FenceFault, Heartbeat, Instant, NodeId, PeerState, Power, Term};
 
@@ -19,6 +19,10 @@ const COLLISION_MAX: Duration = Duration::from_secs(15);
 
 /// How long a host is heard before its devices' off contradicts it, and what follows from it.
 const CONTRADICTION: Duration = Duration::from_millis(2500);
+/// The longest rest of a frozen ladder.
+pub(super) const LADDER_REST_MAX: Duration = Duration::from_secs(5);
+/// How long one that has handed over waits at least for one that could take over.
+const YIELD_MIN: Duration = Duration::from_secs(4);
 /// How long after a reading its proof may come, and the host be on again.
 const FENCED_MAX: Duration = Duration::from_secs(3);
 /// What a disk says that refuses a record.
@@ -26,7 +30,7 @@ pub(super) const DISK_REFUSES: &str = "read-only file system";
 
 impl World {
     /// Whether time is told, so that how long something takes says anything.
-    fn is_timed(&self) -> bool {
+    pub(super) fn is_timed(&self) -> bool {
         self.now > Instant::ZERO
     }
 
@@ -80,11 +84,13 @@ impl World {
     /// Something has happened to a machine: what others see of it may lag behind.
     pub(super) fn disturb(&mut self, machine: usize) {
         self.ledger.disturbed_at[machine] = self.now;
+        self.sense_later();
     }
 
     /// Something has happened to the networks.
     pub(super) fn disturb_all(&mut self) {
         self.ledger.disturbed_at = [self.now; MACHINES_MAX];
+        self.sense_later();
     }
 
     /// A daemon starts: it has heard nobody yet, and must not have forgotten what it held.
@@ -100,6 +106,8 @@ impl World {
         ledger.owes_since[machine] = None;
         ledger.rivals[machine] = false;
         ledger.refused_at[machine] = None;
+        ledger.gave[machine] = false;
+        ledger.moved_at[machine] = None;
         ledger.degraded[machine] = 0;
         ledger.told_held[machine] = None;
         ledger.hung[machine] = self.machines[machine].disk == super::Disk::Hangs;
@@ -146,6 +154,8 @@ impl World {
         let is_known = newest.is_some_and(|word| word.life == life);
         let is_new = newest.is_none_or(|word| (life, seq) > (word.life, word.seq));
         if is_new && (answers || is_known) {
+            self.ledger.gave[machine] &= !heartbeat.state.may_hold();
+            self.ledger.declined[machine] |= !heartbeat.flags.eligible;
             let before = newest.filter(|word| word.life == life && at < word.at + deadtime);
             *newest = Some(Word {
                 life,
@@ -155,6 +165,7 @@ impl World {
                 state: heartbeat.state,
                 held_term: heartbeat.held_term,
                 eligible: heartbeat.flags.eligible,
+                released: heartbeat.flags.released,
                 good_nics: heartbeat.good_nics,
             });
         }
@@ -235,28 +246,37 @@ impl World {
         if !adopts {
             self.check_precedence(machine);
         }
+        self.note_taken(machine);
         self.ledger.held[machine] = term;
+        self.ledger.gave[machine] = false;
         self.ledger.owes_since[machine] = None;
         self.ledger.rivals[machine] = false;
         self.note_forgetting(machine);
     }
 
-    /// Nobody is passed over who is heard, could take over, and has newer data; then the preferred
-    /// node, then the lower number.
+    /// Nobody is passed over who is heard, could take over, and has more good service NICs; then
+    /// newer data; then the preferred node, then the lower number.
     fn check_precedence(&self, machine: usize) {
         let Some(told) = self.ledger.told_held[machine].filter(|_| self.is_timed()) else { return };
-        let rank = |held: Term, of: usize| {
+        let rank = |good: u32, held: Term, of: usize| {
             let preferred = self.plan.preferred == Some(Plan::node_id(of).get());
-            (held, preferred, core::cmp::Reverse(of))
+            (good, held, preferred, core::cmp::Reverse(of))
         };
         let node = self.node(machine).snapshot();
+        let good = node.nics.iter().filter(|nic| nic.good).count() as u32;
         for peer in &node.peers {
             let of = usize::from(peer.node.get()) - 1;
             let Some(word) = self.ledger.word(machine, of) else { continue };
             let is_heard = self.now < word.at + self.plan.timing.deadtime
                 && peer.incarnation == Some(word.life);
             let could = word.eligible && word.state != PeerState::Stopped;
-            let goes_first = rank(word.held_term, of) > rank(told, machine);
+            let waits = self.ledger.gave[machine]
+                && !self.ledger.declined[machine]
+                && word.since < self.ledger.gave_at[machine]
+                && self.now < self.ledger.gave_at[machine] + YIELD_MIN;
+            self.expect(!(is_heard && could && waits), "it takes back what it has just given");
+            let theirs = rank(word.good_nics.count_ones(), word.held_term, of);
+            let goes_first = theirs > rank(good, told, machine);
             self.expect(!(is_heard && could && goes_first), "it passes over one that goes first");
         }
     }
@@ -279,7 +299,7 @@ impl World {
         let drained = self.ledger.draining != Some(machine);
         self.expect(drained, "it cuts a power before it has taken in what has arrived");
         self.expect(self.machines[machine].kernel.is_empty(), "a holder cuts another's power");
-        let path = (0..usize::from(self.plan.nics)).any(|nic| self.machines[machine].carrier[nic]);
+        let path = (0..usize::from(self.plan.nics)).any(|nic| self.is_nic_good(machine, nic));
         self.expect(path || self.plan.nics == 0, "a deaf node cuts another's power");
         self.check_patience(machine, host);
         if self.network.noise.is_any() || !self.machines[host].is_awake() {
@@ -310,6 +330,11 @@ impl World {
         })
     }
 
+    /// Whether a link passes from the one to the other: who was answered before is heard on it.
+    fn passes(&self, from: usize, to: usize) -> bool {
+        (0..usize::from(self.plan.links)).any(|link| !self.network.is_cut(link, from, to))
+    }
+
     /// It has listened for as long as it must, and waited for as long as it was told to.
     fn check_patience(&self, machine: usize, host: usize) {
         let timing = &self.plan.timing;
@@ -326,11 +351,13 @@ impl World {
         };
         let silent_for = self.now.since(since);
         self.expect(silent_for >= listens, "it cuts the power of one that it has not listened for");
-        let carrier = self.machines[machine].carrier;
-        let bad = (0..usize::from(self.plan.nics)).filter(|nic| !carrier[*nic]);
-        let worse =
-            word.is_some_and(|word| bad.into_iter().any(|nic| word.good_nics >> nic & 1 == 1));
-        self.expect(!worse, "it cuts a power though its path is worse than its victim's was");
+        let mut bad =
+            (0..usize::from(self.plan.nics)).filter(|nic| !self.is_nic_good(machine, *nic));
+        let worse = word.is_some_and(|word| bad.any(|nic| word.good_nics >> nic & 1 == 1));
+        // One that gave its service away in vain serves with half a path rather than not at all.
+        let in_vain = self.ledger.gave[machine] && silent_for >= timing.grace;
+        let told = "it cuts a power though its path is worse than its victim's was";
+        self.expect(!worse || in_vain, told);
         let held = word.is_some_and(|word| word.state.may_hold());
         let delay = if held { Duration::ZERO } else { self.plan.fence_delays[host] };
         self.expect(silent_for >= listens + delay, "it cuts a power sooner than it is told to");
@@ -349,7 +376,14 @@ impl World {
         if quiet_for < timing.deadtime + timing.initdead {
             return;
         }
-        let heard_at = self.ledger.word(machine, host).map(|word| word.at);
+        // A life that recorded words have introduced is heard, and not believed.
+        let node = self.node(machine).snapshot();
+        let view = node.peers.iter().find(|peer| peer.node == Plan::node_id(host));
+        let word = self.ledger.word(machine, host);
+        if word.is_some() && word.map(|word| word.life) != view.and_then(|view| view.incarnation) {
+            return;
+        }
+        let heard_at = word.map(|word| word.at);
         self.expect(
             heard_at.is_some(),
             "it cuts the power of one that serves, and that it never heard",
@@ -375,15 +409,14 @@ impl World {
     /// suspended, as long as it must doubt itself.
     pub(super) fn note_announce(&mut self, machine: usize) {
         let others = (0..self.machines.len()).filter(|other| *other != machine);
-        let newer = others.into_iter().any(|other| {
-            self.machines[other].holds() && self.ledger.held[other] > self.ledger.held[machine]
+        let doubts_since = self.ledger.doubts_since[machine]
+            .filter(|since| self.now < *since + self.plan.timing.deadtime);
+        let replaced = others.into_iter().any(|other| {
+            self.machines[other].holds()
+                && self.ledger.held[other] > self.ledger.held[machine]
+                && doubts_since.is_some_and(|since| self.ledger.holds_since[other] <= since)
         });
-        let doubts = self.ledger.doubts_since[machine]
-            .is_some_and(|since| self.now < since + self.plan.timing.deadtime);
-        self.expect(
-            !(newer && doubts),
-            "it announces what another one took while it was suspended",
-        );
+        self.expect(!replaced, "it announces what another one took while it was suspended");
         if self.ledger.rivals[machine] && self.has_rival(machine) {
             return;
         }
@@ -399,6 +432,8 @@ impl World {
             self.check_fenced(machine, *node);
         } else if let Event::PeerLost { node, was_heard: true, .. } = event {
             self.check_lost(machine, *node);
+        } else if let Event::Role { cause: Cause::PathWorse(node), .. } = event {
+            self.check_handover(machine, *node);
         } else if let Event::Degraded { change, .. } = event {
             self.ledger.degraded[machine] += if *change == Change::Begun { 1 } else { -1 };
         } else if let Event::PeerHeard { node, .. } = event {
@@ -444,7 +479,7 @@ impl World {
         let others = (0..self.machines.len()).filter(|other| *other != machine);
         others.into_iter().any(|other| {
             let may_hold = self.state(other).is_some_and(PeerState::may_hold);
-            may_hold && self.machines[other].is_awake() && self.are_linked(machine, other)
+            may_hold && self.machines[other].is_awake() && self.passes(other, machine)
         })
     }
 
@@ -516,12 +551,16 @@ impl World {
         }
         let serves = self.serves_before(of, machine, false) && self.now.since(changed) > settle;
         self.expect(!serves, "an operator's word against addresses that answer");
-        let checked = timing.fence_check_interval * 2 + timing.level_timeout * 4;
+        // A ladder that has failed rests, and no device of it is checked meanwhile.
+        let rests =
+            if self.is(machine, PeerState::Frozen) { LADDER_REST_MAX } else { Duration::ZERO };
+        let checked = timing.fence_check_interval * 2 + timing.level_timeout * 4 + rests;
         let known =
             self.now.since(ledger.devices_changed_at.max(changed)) > checked && quiet_for > checked;
         let reads_on = self.devices.iter().filter(|device| device.host == of).any(|device| {
             let on = device.reads(self.machines[of].powered) == Ok(Power::On);
-            let is_quick = device.delay < timing.level_timeout && device.mode != Mode::Hangs;
+            // Where the ladder is climbed it must answer a command, and be read, in one timeout.
+            let is_quick = device.delay * 3 < timing.level_timeout && device.mode != Mode::Hangs;
             let idle = device.fenced_at.is_none_or(|at| self.now.since(at) > checked);
             on && is_quick && idle
         });

@@ -4,6 +4,7 @@
 use core::time::Duration;
 
 use super::World;
+use super::check::LADDER_REST_MAX;
 use super::device::Mode;
 use super::machine::{Disk, Taking};
 use super::plan::{Plan, ms};
@@ -24,8 +25,6 @@ const LATE_CUTS: Duration = ms(1000);
 const TAKEOVER_MAX: Duration = ms(150);
 /// Until a record that was refused is written.
 const RECORD_MAX: Duration = ms(11_500);
-/// The longest rest of a frozen ladder.
-const LADDER_REST_MAX: Duration = ms(5_000);
 /// Until a claim is repeated.
 const CLAIMS_MAX: Duration = ms(2_500);
 /// The first rest after a takeover that failed.
@@ -90,7 +89,7 @@ impl Trial {
         }
         world.forget();
         world.note_fault(|| "and a last thing happens".to_owned());
-        let choice = random.below(16);
+        let choice = random.below(19);
         match choice {
             0 => self.lose_the_active(active),
             1 => self.stop_the_active(active),
@@ -105,25 +104,26 @@ impl Trial {
             10 => self.be_told_lies(active),
             11 => self.have_leftovers_released(active),
             12 => self.switch_an_outlet_on(active),
+            13..=15 => self.harm_a_path(active),
             _ => self.live_with_a_fault(active),
         }
     }
 
     /// Somebody else holds within a time, and `active` does not.
-    fn expect_failover(&mut self, active: usize, limit: Duration) {
+    pub(super) fn expect_failover(&mut self, active: usize, limit: Duration) {
         let moved = |w: &World| one_holds(w) && !w.machines[active].holds();
         let took = self.world.run_until(limit, moved);
         self.world.expect(took.is_some(), "nobody takes over in time");
     }
 
     /// How long it takes to find that a peer is silent, and has no address that answers.
-    fn detection(&self) -> Duration {
+    pub(super) fn detection(&self) -> Duration {
         let timing = &self.world.plan.timing;
         timing.deadtime + timing.keepalive * 3 + self.world.link_delay
     }
 
     /// How long a takeover takes for which nothing but words and devices that work are wanted.
-    fn takeover(&self) -> Duration {
+    pub(super) fn takeover(&self) -> Duration {
         TAKEOVER_MAX + self.world.link_delay * 8
     }
 

@@ -38,6 +38,7 @@ impl World {
             }
             Happening::Shell { machine, uid, op, work } => self.work(machine, uid, op, work),
             Happening::Cut { device } => self.cut(device),
+            Happening::Sense { machine } => self.sense(machine),
             Happening::Boot { machine, boots } => {
                 let entry = &self.machines[machine];
                 if entry.powered && entry.boots == boots && entry.daemon.is_none() {

@@ -15,6 +15,7 @@ pub(super) struct Word {
     pub(super) state: PeerState,
     pub(super) held_term: Term,
     pub(super) eligible: bool,
+    pub(super) released: bool,
     pub(super) good_nics: u8,
 }
 
@@ -63,6 +64,15 @@ pub struct Ledger {
     pub(super) held: [Term; MACHINES_MAX],
     /// By machine: whether its disk ever failed, so that it may forget.
     pub(super) forgets: [bool; MACHINES_MAX],
+    /// By machine: whether it gave its service away for its path, and has heard nobody hold since.
+    pub(super) gave: [bool; MACHINES_MAX],
+    /// By machine: when it did, and whether anybody has told it since that it could not take over.
+    pub(super) gave_at: [Instant; MACHINES_MAX],
+    pub(super) declined: [bool; MACHINES_MAX],
+    /// By machine: since when not all of its service NICs are good.
+    pub(super) path_bad_since: [Instant; MACHINES_MAX],
+    /// By machine: when it last took part in a move for a bad path.
+    pub(super) moved_at: [Option<Instant>; MACHINES_MAX],
     /// When a fence device last began to behave in another way.
     pub devices_changed_at: Instant,
     /// Since when two hold, though nothing keeps them from seeing each other.

@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::plan::MACHINES_MAX;
 use crate::engine::settings::{Mark, Record};
 use crate::engine::{Input, Node};
 use crate::types::heartbeat::NICS_MAX;
@@ -103,6 +104,10 @@ pub struct Daemon {
     pub ticked_at: Instant,
     /// How many ticks in a row came at once after the one before.
     pub spins: u32,
+    /// By service NIC: whether a ping target answers, as it was told last.
+    pub reach: [Option<bool>; NICS_MAX],
+    /// By service NIC and machine: whether probes pass, as it was told last.
+    pub across: [[Option<bool>; MACHINES_MAX]; NICS_MAX],
 }
 
 impl Daemon {
@@ -120,6 +125,8 @@ impl Daemon {
             tick_at: None,
             ticked_at: Instant::ZERO,
             spins: 0,
+            reach: [None; NICS_MAX],
+            across: [[None; MACHINES_MAX]; NICS_MAX],
         }
     }
 

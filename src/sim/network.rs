@@ -1,7 +1,7 @@
 //! The links between the machines, their noise, and the service networks.
 
 use super::plan::MACHINES_MAX;
-use crate::types::heartbeat::LINKS_MAX;
+use crate::types::heartbeat::{LINKS_MAX, NICS_MAX};
 
 /// Noise on the links, in percent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,6 +28,8 @@ pub struct Network {
     cuts: [[u8; MACHINES_MAX]; LINKS_MAX],
     /// By machine: the machines that its service networks are parted from, one bit each.
     parted: [u8; MACHINES_MAX],
+    /// By service network: whether its ping targets are dead.
+    pub dead_targets: [bool; NICS_MAX],
     /// The noise on all links.
     pub noise: Noise,
 }

@@ -29,6 +29,12 @@ pub struct Timing {
     pub level_timeout: Duration,
     /// How long an unheard peer whose VIPs answer is left serving.
     pub grace: Duration,
+    /// How long a service path must be worse than a peer's before a holder hands over.
+    pub path_hold: Duration,
+    /// The rest after a move for a bad path.
+    pub path_rest: Duration,
+    /// How long it takes until pings and probes tell what has changed.
+    pub sense: Duration,
     /// Between two checks of a fence device.
     pub fence_check_interval: Duration,
     /// From power to the start of the daemon.
@@ -44,6 +50,9 @@ impl Timing {
         initdead: ms(300),
         level_timeout: ms(200),
         grace: ms(500),
+        path_hold: ms(50),
+        path_rest: ms(2000),
+        sense: ms(40),
         fence_check_interval: ms(1000),
         boot: ms(400),
     };
@@ -64,6 +73,10 @@ pub struct Plan {
     /// Whether the engines do not know of the VIPs, and so never look for them: whoever is lost is
     /// fenced at once.
     pub blind: bool,
+    /// Whether the nodes probe each other over their service NICs.
+    pub probes: bool,
+    /// Whether each service NIC has a ping target.
+    pub pings: bool,
     /// How many devices each level of each machine's ladder has. One is a BMC, several are PDU
     /// outlets.
     pub levels: Vec<u8>,
@@ -88,6 +101,8 @@ impl Default for Plan {
             nics: 2,
             vips: 2,
             blind: false,
+            probes: false,
+            pings: false,
             levels: vec![1],
             timing: Timing::QUICK,
             fence_delays,
@@ -181,6 +196,8 @@ impl Plan {
             macs,
             initdead: self.timing.initdead,
             isolated_grace: self.timing.grace,
+            path_hold: self.timing.path_hold,
+            path_rest: self.timing.path_rest,
             preferred: self.preferred.and_then(NodeId::new),
             fence_check_interval: self.timing.fence_check_interval,
             config_digest: self.config_digests[local],

@@ -38,6 +38,11 @@ pub enum Happening {
         /// The device.
         device: usize,
     },
+    /// What pings and probes tell of a machine's service NICs is told, where it is news.
+    Sense {
+        /// Of which machine.
+        machine: usize,
+    },
     /// A machine has booted.
     Boot {
         /// Which.
@@ -178,7 +183,10 @@ impl Queue {
                     known < cuts
                 }
                 Some(
-                    Happening::Deliver { .. } | Happening::Shell { .. } | Happening::Boot { .. },
+                    Happening::Deliver { .. }
+                    | Happening::Shell { .. }
+                    | Happening::Sense { .. }
+                    | Happening::Boot { .. },
                 )
                 | None => true,
             };

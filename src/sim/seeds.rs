@@ -101,7 +101,7 @@ impl Trial {
 
     fn cause_small_fault(&mut self, one: usize) {
         let Self { world, random, .. } = self;
-        match random.below(6) {
+        match random.below(7) {
             0 | 1 if !world.devices.is_empty() => {
                 let device = random.below(world.devices.len() as u64) as usize;
                 let mut mode = mode(random, self.lies);
@@ -141,7 +141,7 @@ impl Trial {
             }
             3 => {
                 let nic = random.below(u64::from(world.plan.nics)) as usize;
-                world.machines[one].deaf[nic] = random.percent(50);
+                world.set_deaf(one, nic, random.percent(50));
                 world.set_carrier(one, nic, random.percent(60));
             }
             4 => {
@@ -150,6 +150,10 @@ impl Trial {
                 world.ledger.contradicts |= late > 0;
                 world.note_fault(|| format!("noise: {loss} lost, {double} double, {late} late"));
                 world.disturb_all();
+            }
+            5 => {
+                let nic = random.below(u64::from(world.plan.nics)) as usize;
+                world.set_dead_targets(nic, random.percent(50));
             }
             _ => {
                 let mute = random.percent(40);
@@ -230,6 +234,7 @@ impl Trial {
         world.run(initdead * random.below(100) as u32 / 100);
         world.ledger.learning = None;
         world.machines[one].deaf = deaf;
+        world.sense_later();
     }
 
     /// People and other tools: an operator's word, a removed or added address, an orderly end.
@@ -285,6 +290,8 @@ fn plan(random: &mut Random) -> Plan {
     let levels: [&[u8]; 6] = [&[1, 1], &[2], &[1, 2], &[1], &[1], &[1]];
     let keepalive = ms(random.choose(&[20, 50, 100, 200]));
     let deadtime = keepalive * random.choose(&[3, 4, 6]);
+    let mut config_digests = [7; MACHINES_MAX];
+    config_digests[1] += u64::from(random.percent(5));
     let mut fence_delays = [ms(0); MACHINES_MAX];
     for delay in &mut fence_delays {
         *delay = ms(random.choose(&[0, 150, 400]));
@@ -294,6 +301,8 @@ fn plan(random: &mut Random) -> Plan {
         links: 1 + random.below(2) as u8,
         nics: 1 + random.below(2) as u8,
         vips: 1 + random.below(3) as u16,
+        probes: random.percent(50),
+        pings: random.percent(40),
         levels: random.choose(&levels).to_vec(),
         timing: Timing {
             keepalive,
@@ -302,10 +311,14 @@ fn plan(random: &mut Random) -> Plan {
             initdead: deadtime * 2,
             level_timeout: ms(random.choose(&[150, 300, 600])),
             grace: deadtime * (1 + random.below(8) as u32),
+            path_hold: keepalive * (1 + random.below(5) as u32),
+            path_rest: deadtime * (2 + random.below(20) as u32),
+            sense: keepalive * (1 + random.below(4) as u32),
             fence_check_interval: ms(random.choose(&[500, 2000, 10_000])),
             boot: deadtime + ms(random.below(1000)),
         },
         fence_delays,
+        config_digests,
         preferred: random.choose(&[None, Some(1), Some(2)]),
         ..Plan::default()
     }

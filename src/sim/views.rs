@@ -11,7 +11,7 @@ use super::plan::{Plan, ms};
 use crate::engine::Snapshot;
 use crate::engine::event::Degradation;
 use crate::engine::snapshot::PeerView;
-use crate::types::{FenceFault, Instant, LinkId, PeerState};
+use crate::types::{FenceFault, Instant, LinkId, NicId, PeerState};
 
 /// How long a repair that failed may take, and a doubt beside it.
 const REPAIR_MAX: Duration = ms(2500);
@@ -35,8 +35,7 @@ impl World {
         if self.now == self.ledger.started_at[machine] {
             return;
         }
-        let bad = (0..usize::from(self.plan.nics)).any(|nic| !self.machines[machine].carrier[nic]);
-        self.expect_trouble(view, Degradation::PathBad, bad);
+        self.expect_trouble(view, Degradation::PathBad, !self.has_good_nics(machine));
         let refuses = self.ledger.refused_at[machine].is_some_and(|at| at < self.now);
         if refuses && self.machines[machine].disk == Disk::Fails {
             self.expect_trouble(view, Degradation::Record, true);
@@ -45,6 +44,7 @@ impl World {
             self.check_presence(machine, view, peer);
             self.check_links(machine, view, peer);
             self.check_devices(machine, view, peer);
+            self.check_crossing(machine, view, peer);
         }
         if view.state == PeerState::Active {
             self.check_upkeep(machine);
@@ -107,6 +107,25 @@ impl World {
             let cut = |from, to| self.network.is_cut(usize::from(link), from, to);
             let is_bad = cut(machine, of) || cut(of, machine);
             self.expect_trouble(view, Degradation::LinkDown(peer.node, LinkId(link)), is_bad);
+        }
+    }
+
+    /// A service network in which nothing passes between two NICs that both call good is told.
+    fn check_crossing(&self, machine: usize, view: &Snapshot, peer: &PeerView) {
+        let of = usize::from(peer.node.get()) - 1;
+        let timing = &self.plan.timing;
+        let settled = self.acquaintance() * 2 + timing.deadtime * 3 + timing.sense;
+        let speaks = self.machines[of].is_awake()
+            && !self.is(of, PeerState::Stopped)
+            && self.are_linked(machine, of);
+        let quiet_for = self.quiet_for(machine, of).min(self.now.since(self.ledger.started_at[of]));
+        if !speaks || self.network.noise.is_any() || quiet_for <= settled {
+            return;
+        }
+        for nic in 0..usize::from(self.plan.nics) {
+            let good = self.is_nic_good(machine, nic) && self.is_nic_good(of, nic);
+            let parted = self.plan.probes && good && !self.joins(machine, of, nic);
+            self.expect_trouble(view, Degradation::Parted(peer.node, NicId(nic as u8)), parted);
         }
     }
 

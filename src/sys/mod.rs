@@ -7,5 +7,6 @@ pub mod packet;
 pub mod peer_groups;
 pub mod pidfd;
 pub mod priority;
+pub mod secrecy;
 pub mod spawn;
 pub mod timer;

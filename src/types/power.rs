@@ -29,6 +29,10 @@ pub enum FenceFault {
     Privilege,
     /// It understood and refused the command itself.
     Refused,
+    /// It does not know the command.
+    Unsupported,
+    /// It opens no session: all that it can have are in use.
+    Exhausted,
     /// What it answers is not its protocol.
     Garbled,
     /// It works on it, or answers slowly: no verdict inside the deadline.
@@ -57,6 +61,8 @@ impl fmt::Display for FenceFault {
             Self::Certificate => "its certificate is not the expected one",
             Self::Privilege => "user lacks the privilege",
             Self::Refused => "refused the command",
+            Self::Unsupported => "does not know the command",
+            Self::Exhausted => "all its sessions are in use",
             Self::Garbled => "answers are not understood",
             Self::Timeout => "no verdict in time",
             Self::AgentFailed => "the agent failed",

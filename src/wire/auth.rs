@@ -3,6 +3,8 @@
 //! It refuses to know what is in a message, and never shows a key. Two keys can be accepted at a
 //! time, so that the key can be changed without an outage (`docs/PROTOCOL.md`, "Changing the key"):
 //! first every node accepts both, then every node sends with the new one, then the old one goes.
+//! Each node tells the others which keys it accepts, one byte of a digest a heartbeat, so that none
+//! goes on to a step before the others are ready for it.
 
 use core::fmt;
 
@@ -15,6 +17,11 @@ pub const TAG_LEN: usize = 16;
 pub const KEY_LEN_MIN: usize = 16;
 /// The longest key in bytes; more would only be hashed away.
 pub const KEY_LEN_MAX: usize = 1024;
+/// The length of a key's digest in bytes.
+pub const DIGEST_LEN: usize = 16;
+/// How many different bytes of a digest must have been told in a row before it counts as told: by
+/// chance that happens once in 2^64 times.
+pub const TOLD_MIN: u32 = 8;
 
 /// A tag over one message.
 pub type Tag = [u8; TAG_LEN];
@@ -28,11 +35,37 @@ pub enum KeyUsed {
     Other,
 }
 
+/// What is told of a key: 16 bytes of HMAC-SHA256 with it. Tells nothing of the key, and two keys
+/// that have the same one are the same.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct KeyDigest([u8; DIGEST_LEN]);
+
+impl KeyDigest {
+    /// The byte of it that a heartbeat with this number tells, and which one that is. Neighbouring
+    /// numbers tell different ones, and so do those of a link that carries every second, fourth or
+    /// sixteenth of all.
+    pub fn told_by(&self, seq: u64) -> (u8, u16) {
+        // The first heartbeat of a life has the number 1.
+        let place = seq.wrapping_sub(1).wrapping_add(seq >> 4) & 0xf;
+        let index = usize::try_from(place).unwrap_or(0);
+        (self.0.get(index).copied().unwrap_or(0), 1u16 << place)
+    }
+}
+
+impl fmt::Display for KeyDigest {
+    /// The fingerprint that people compare: its first four bytes, in hexadecimal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// The key to send with, and the other one that is accepted, if there is one.
 #[derive(Clone, Debug)]
 pub struct Keys {
     sending: Key,
     other: Option<Key>,
+    /// Whether the other one is not told any more, because it is about to go.
+    withdrawn: bool,
 }
 
 impl Keys {
@@ -46,12 +79,38 @@ impl Keys {
             return Err(KeyError::Same);
         }
         let other = other.map(Key::new).transpose()?;
-        Ok(Self { sending: Key::new(sending)?, other })
+        Ok(Self { sending: Key::new(sending)?, other, withdrawn: false })
     }
 
-    /// One byte that tells the receiver which of its keys to try first. Says nothing of the key.
-    pub fn hint(&self) -> u8 {
-        self.sending.hint
+    /// The digest of the key to send with.
+    pub fn sending(&self) -> KeyDigest {
+        self.sending.digest
+    }
+
+    /// The digest of the other key that is accepted.
+    pub fn other(&self) -> Option<KeyDigest> {
+        self.other.as_ref().map(|key| key.digest)
+    }
+
+    /// The digest of the key that was used.
+    pub fn used(&self, used: KeyUsed) -> KeyDigest {
+        match (used, &self.other) {
+            (KeyUsed::Other, Some(other)) => other.digest,
+            (KeyUsed::Other, None) | (KeyUsed::Sending, _) => self.sending.digest,
+        }
+    }
+
+    /// Tells the others from now on that the other key is not accepted any more (it still is), or
+    /// that it is again.
+    pub fn withdraw(&mut self, withdrawn: bool) {
+        self.withdrawn = withdrawn;
+    }
+
+    /// The byte of the heartbeat with this number that tells which keys are accepted: one byte of
+    /// the digest of the other key; of the one that is sent with, if it is the only one.
+    pub fn hint(&self, seq: u64) -> u8 {
+        let told = self.other.as_ref().filter(|_| !self.withdrawn).unwrap_or(&self.sending);
+        told.digest.told_by(seq).0
     }
 
     /// The tag of `message` under the key to send with.
@@ -61,11 +120,10 @@ impl Keys {
     }
 
     /// Which accepted key made `tag` over `message`, in constant time for each key; nothing if
-    /// none did. `hint` decides only which is tried first.
-    pub fn verify(&self, hint: u8, message: &[u8], tag: &Tag) -> Option<KeyUsed> {
-        let sending = || self.sending.made(message, tag).then_some(KeyUsed::Sending);
-        let other = || self.other.as_ref()?.made(message, tag).then_some(KeyUsed::Other);
-        if self.sending.hint == hint { sending().or_else(other) } else { other().or_else(sending) }
+    /// none did.
+    pub fn verify(&self, message: &[u8], tag: &Tag) -> Option<KeyUsed> {
+        let sending = self.sending.made(message, tag).then_some(KeyUsed::Sending);
+        sending.or_else(|| self.other.as_ref()?.made(message, tag).then_some(KeyUsed::Other))
     }
 }
 
@@ -73,7 +131,7 @@ impl Keys {
 #[derive(Clone)]
 struct Key {
     state: Hmac<Sha256>,
-    hint: u8,
+    digest: KeyDigest,
 }
 
 impl Key {
@@ -85,8 +143,8 @@ impl Key {
             return Err(KeyError::TooLong);
         }
         let state = Hmac::<Sha256>::new_from_slice(secret).map_err(|_e| KeyError::TooLong)?;
-        let hint = state.clone().chain_update(b"tandem key hint").finalize().into_bytes();
-        Ok(Self { state, hint: hint.first().copied().unwrap_or_default() })
+        let full = state.clone().chain_update(b"tandem key hint").finalize().into_bytes();
+        Ok(Self { state, digest: KeyDigest(full.first_chunk().copied().unwrap_or_default()) })
     }
 
     fn mac(&self, message: &[u8]) -> Hmac<Sha256> {
@@ -99,7 +157,7 @@ impl Key {
 }
 
 impl fmt::Debug for Key {
-    /// Neither the key nor its hint.
+    /// Neither the key nor its digest.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(..)")
     }
@@ -165,20 +223,51 @@ mod tests {
             (&both_new, &after, KeyUsed::Sending, KeyUsed::Sending),
         ];
         for (a, b, by_b, by_a) in steps {
-            assert_eq!(b.verify(a.hint(), b"x", &a.tag(b"x")), Some(by_b));
-            assert_eq!(a.verify(b.hint(), b"x", &b.tag(b"x")), Some(by_a));
+            assert_eq!(b.verify(b"x", &a.tag(b"x")), Some(by_b));
+            assert_eq!(a.verify(b"x", &b.tag(b"x")), Some(by_a));
         }
-        assert_eq!(after.verify(before.hint(), b"x", &before.tag(b"x")), None);
+        assert_eq!(after.verify(b"x", &before.tag(b"x")), None);
+    }
+
+    /// Which of all numbers' bytes a link tells that carries every `step`th heartbeat.
+    fn told(keys: &Keys, digest: KeyDigest, from: u64, step: u64) -> u16 {
+        let seqs = (0..32).map(|n| from + n * step);
+        seqs.fold(0, |told, seq| {
+            let (byte, place) = digest.told_by(seq);
+            if keys.hint(seq) == byte { told | place } else { 0 }
+        })
     }
 
     #[test]
-    fn a_wrong_hint_only_changes_the_order() {
-        let keys = Keys::new(OLD, Some(NEW)).unwrap();
-        let sender = Keys::new(NEW, None).unwrap();
-        for hint in 0..=u8::MAX {
-            assert_eq!(keys.verify(hint, b"x", &sender.tag(b"x")), Some(KeyUsed::Other));
-            assert_eq!(keys.verify(hint, b"y", &sender.tag(b"x")), None);
+    fn a_node_tells_the_key_that_it_accepts_besides_the_one_it_sends_with() {
+        let old = Keys::new(OLD, None).unwrap();
+        let both = Keys::new(OLD, Some(NEW)).unwrap();
+        let new = both.other().unwrap();
+        for step in [1, 2, 4, 8, 16] {
+            assert!(told(&both, new, 1000, step).count_ones() >= TOLD_MIN, "every {step}");
+            assert!(told(&both, old.sending(), 1000, step).count_ones() < TOLD_MIN);
+            assert!(told(&old, old.sending(), u64::MAX - 600, step).count_ones() >= TOLD_MIN);
+            assert!(told(&old, new, 1000, step).count_ones() < TOLD_MIN);
         }
+        let mut withdrawn = both.clone();
+        withdrawn.withdraw(true);
+        assert_eq!(told(&withdrawn, old.sending(), 0, 1), u16::MAX, "as if it were gone");
+        assert_eq!(
+            withdrawn.verify(b"x", &Keys::new(NEW, None).unwrap().tag(b"x")).unwrap(),
+            KeyUsed::Other,
+            "but it is still accepted"
+        );
+        withdrawn.withdraw(false);
+        assert_eq!(told(&withdrawn, new, 0, 1), u16::MAX);
+    }
+
+    #[test]
+    fn digests_are_short_for_people_and_differ() {
+        let both = Keys::new(OLD, Some(NEW)).unwrap();
+        assert_eq!(both.sending().to_string().len(), 8);
+        assert_ne!(Some(both.sending()), both.other());
+        assert_eq!(both.used(KeyUsed::Sending), both.sending());
+        assert_eq!(Some(both.used(KeyUsed::Other)), both.other());
     }
 
     #[test]
@@ -192,6 +281,6 @@ mod tests {
     #[test]
     fn debug_shows_no_key() {
         let shown = format!("{:?}", Keys::new(OLD, Some(NEW)).unwrap());
-        assert_eq!(shown, "Keys { sending: Key(..), other: Some(Key(..)) }");
+        assert_eq!(shown, "Keys { sending: Key(..), other: Some(Key(..)), withdrawn: false }");
     }
 }

@@ -13,15 +13,21 @@
 //! < {"v":1,"answer":"ok"}                or
 //! < {"v":1,"answer":"error","code":"denied","message":"...","remedy":"..."}
 //!
+//! > {"v":1,"cmd":"keys","step":"prepare","keys":"..."}   may these be taken? "take" takes them
+//! < {"v":1,"answer":"ok"}                or
+//! < {"v":1,"answer":"error","code":"not-yet",...}           ask again
+//!
 //! > {"v":1,"cmd":"events","follow":true}
 //! < {"v":1,"answer":"event",...}         as many as are kept, then
 //! < {"v":1,"answer":"ok"}                and then each new one as it happens
 //! ```
 
+mod key_text;
 pub mod status;
 
 use serde::{Deserialize, Serialize};
 
+pub use key_text::KeyText;
 pub use status::Status;
 
 /// The version of the protocol. A request without one is of this version.
@@ -32,6 +38,9 @@ pub const REQUEST_LEN_MAX: usize = 4096;
 pub const RESPONSE_LEN_MAX: usize = 1024 * 1024;
 /// The longest name of a node or a person in a request, in bytes.
 pub const NAME_LEN_MAX: usize = 64;
+
+/// The longest text of a failure in bytes.
+pub const FAILURE_LEN_MAX: usize = 400;
 
 /// What the daemon is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,11 +56,30 @@ pub enum Request {
         /// Who says so, as the tool found it; for the record only, it permits nothing.
         by: Option<String>,
     },
+    /// Other heartbeat keys in the place of those that are used.
+    Keys {
+        /// Whether they are taken, or only prepared for.
+        step: KeyStep,
+        /// The text of the key file that has them.
+        keys: KeyText,
+        /// Whether that a peer is not heard is overruled.
+        force: bool,
+    },
     /// What happened lately.
     Events {
         /// Whether to go on with what happens from now.
         follow: bool,
     },
+}
+
+/// What is asked of keys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyStep {
+    /// Whether they may be taken. A key that would go is withdrawn from the peers meanwhile.
+    Prepare,
+    /// To take them.
+    Take,
 }
 
 impl Request {
@@ -79,6 +107,12 @@ impl Request {
                 raw.force = Some(*force);
                 raw.by.clone_from(by);
             }
+            Self::Keys { step, keys, force } => {
+                raw.cmd = "keys".to_owned();
+                raw.step = Some(*step);
+                raw.keys = Some(keys.clone());
+                raw.force = Some(*force);
+            }
             Self::Events { follow } => {
                 raw.cmd = "events".to_owned();
                 raw.follow = Some(*follow);
@@ -91,7 +125,7 @@ impl Request {
     pub fn is_read_only(&self) -> bool {
         match self {
             Self::Status | Self::Events { .. } => true,
-            Self::ConfirmOff { .. } => false,
+            Self::ConfirmOff { .. } | Self::Keys { .. } => false,
         }
     }
 }
@@ -111,6 +145,10 @@ struct RawRequest {
     by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     follow: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<KeyStep>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<KeyText>,
 }
 
 impl RawRequest {
@@ -123,17 +161,23 @@ impl RawRequest {
         }
         match self.cmd.as_str() {
             "status" => {
-                self.refuse_keys(&["node", "force", "by", "follow"])?;
+                self.refuse_keys(&["node", "force", "by", "follow", "step", "keys"])?;
                 Ok(Request::Status)
             }
             "confirm-off" => {
-                self.refuse_keys(&["follow"])?;
+                self.refuse_keys(&["follow", "step", "keys"])?;
                 let force = self.force.unwrap_or(false);
                 let node = self.node.ok_or_else(|| Failure::key("node", "is missing"))?;
                 Ok(Request::ConfirmOff { node, force, by: self.by })
             }
+            "keys" => {
+                self.refuse_keys(&["node", "by", "follow"])?;
+                let step = self.step.ok_or_else(|| Failure::key("step", "is missing"))?;
+                let keys = self.keys.ok_or_else(|| Failure::key("keys", "is missing"))?;
+                Ok(Request::Keys { step, keys, force: self.force.unwrap_or(false) })
+            }
             "events" => {
-                self.refuse_keys(&["node", "force", "by"])?;
+                self.refuse_keys(&["node", "force", "by", "step", "keys"])?;
                 Ok(Request::Events { follow: self.follow.unwrap_or(false) })
             }
             _ => Err(Failure::unknown_command()),
@@ -147,6 +191,8 @@ impl RawRequest {
             ("force", self.force.is_some()),
             ("by", self.by.is_some()),
             ("follow", self.follow.is_some()),
+            ("step", self.step.is_some()),
+            ("keys", self.keys.is_some()),
         ];
         match given.iter().find(|(key, is_given)| *is_given && keys.contains(key)) {
             Some((key, _)) => Err(Failure::key(key, "does not belong to this command")),
@@ -236,6 +282,8 @@ pub enum Code {
     NeedsForce,
     /// Nothing needs it now.
     NotNeeded,
+    /// Not now, but soon: ask again.
+    NotYet,
     /// Too many connections, or the answer is too long.
     Busy,
     /// The request was not finished in time.
@@ -246,9 +294,10 @@ pub enum Code {
 }
 
 impl Failure {
-    /// A failure of this kind.
+    /// A failure of this kind. Its texts are made one line each, of [`FAILURE_LEN_MAX`] bytes at
+    /// most: they may quote what the caller wrote.
     pub fn new(code: Code, message: &str, remedy: &str) -> Self {
-        Self { code, message: message.to_owned(), remedy: remedy.to_owned() }
+        Self { code, message: one_line(message), remedy: one_line(remedy) }
     }
 
     /// The request is longer than [`REQUEST_LEN_MAX`].
@@ -280,7 +329,7 @@ impl Failure {
     }
 
     fn unknown_command() -> Self {
-        let remedy = "the commands are status, confirm-off and events";
+        let remedy = "the commands are status, confirm-off, keys and events";
         Self::new(Code::UnknownCommand, "the daemon does not know this command", remedy)
     }
 
@@ -288,6 +337,18 @@ impl Failure {
         let remedy = "see tandem(8), section CONTROL PROTOCOL";
         Self::new(Code::BadRequest, &format!("the key `{key}` {problem}"), remedy)
     }
+}
+
+/// `text` cut to [`FAILURE_LEN_MAX`] bytes, without characters that could steer a terminal.
+fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for c in text.chars() {
+        if line.len() + c.len_utf8() > FAILURE_LEN_MAX {
+            break;
+        }
+        line.push(if c.is_control() { ' ' } else { c });
+    }
+    line
 }
 
 /// One event for people and programs.
@@ -350,12 +411,24 @@ mod tests {
             Request::Status,
             off(false, None),
             off(true, Some("alice")),
+            Request::Keys { step: KeyStep::Prepare, keys: KeyText::new("00\n11\n"), force: false },
+            Request::Keys { step: KeyStep::Take, keys: KeyText::new("00\n"), force: true },
             Request::Events { follow: false },
             Request::Events { follow: true },
         ];
         for request in requests {
             assert_eq!(Request::parse(request.to_line().as_bytes()), Ok(request));
         }
+    }
+
+    #[test]
+    fn a_key_is_not_shown_by_the_request_that_carries_it() {
+        let keys = KeyText::new("00112233");
+        let request = Request::Keys { step: KeyStep::Take, keys, force: false };
+        assert!(!format!("{request:?}").contains("0011"), "{request:?}");
+        let wrong = format!(r#"{{"cmd":"keys","step":"take","keys":["{}"]}}"#, "00112233");
+        let failure = Request::parse(wrong.as_bytes()).err().unwrap();
+        assert!(!failure.message.contains("0011"), "{failure:?}");
     }
 
     #[test]
@@ -388,6 +461,10 @@ mod tests {
             (r#"{"cmd":"confirm-off","node":"a\u001b[2J"}"#, Code::BadRequest),
             (r#"{"cmd":"confirm-off","node":"a","force":"yes"}"#, Code::BadRequest),
             (long_name.as_str(), Code::BadRequest),
+            (r#"{"cmd":"keys","step":"take"}"#, Code::BadRequest),
+            (r#"{"cmd":"keys","keys":"00"}"#, Code::BadRequest),
+            (r#"{"cmd":"keys","keys":"00","step":"eat"}"#, Code::BadRequest),
+            (r#"{"cmd":"status","keys":"00"}"#, Code::BadRequest),
             (r#"{"v":2,"cmd":"status"}"#, Code::UnknownVersion),
             (r#"{"cmd":"explode"}"#, Code::UnknownCommand),
             (long.as_str(), Code::TooLong),

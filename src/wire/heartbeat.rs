@@ -52,13 +52,14 @@ pub const LEN: usize = TAGGED_LEN + TAG_LEN;
 /// The version that is sent, and the only one that is understood.
 pub const VERSION: u8 = 1;
 
-const MAGIC: [u8; 2] = *b"tH";
+/// What every heartbeat begins with.
+pub const MAGIC: [u8; 2] = *b"tH";
 /// The full form. A shorter one for serial lines will be another number.
 const FORM_FULL: u8 = 1;
 /// What the tag covers.
 const TAGGED_LEN: usize = 200;
-/// Below this nothing can be said of a message, not even its version.
-const HEADER_LEN: usize = 16;
+/// Below this length in bytes nothing can be said of a message, not even its version.
+pub const LEN_MIN: usize = 16;
 
 const _: () = assert!(LEN <= LEN_MAX);
 const _: () = assert!(LINKS_MAX * 2 == 32, "hears is a u32 with two bits a link");
@@ -101,6 +102,24 @@ mod at {
     pub(super) const TAG: usize = super::TAGGED_LEN;
 }
 
+/// Where those fields of the full form begin that a filter in the kernel looks at, in bytes.
+pub mod place {
+    use super::at;
+
+    /// The version: one byte.
+    pub const VERSION: usize = at::VERSION;
+    /// The form: one byte.
+    pub const FORM: usize = at::FORM;
+    /// The cluster: eight bytes.
+    pub const CLUSTER: usize = at::CLUSTER;
+    /// The sender's incarnation: eight bytes.
+    pub const INCARNATION: usize = at::INCARNATION;
+    /// The sequence number: eight bytes.
+    pub const SEQ: usize = at::SEQ;
+    /// The addressee's incarnation: eight bytes.
+    pub const ECHO_INCARNATION: usize = at::ECHO_INCARNATION;
+}
+
 /// Which pair a heartbeat belongs to: two clusters may share a network and even a key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct ClusterId(pub u64);
@@ -112,6 +131,9 @@ pub struct Authentic {
     pub heartbeat: Heartbeat,
     /// Which key it was tagged with: tells when the old key can go.
     pub key: KeyUsed,
+    /// One byte of a digest of the other key that its sender accepts: tells when the new key can be
+    /// sent with.
+    pub hint: u8,
 }
 
 /// Why bytes are not a heartbeat for this node. Each is counted for itself.
@@ -163,7 +185,7 @@ pub fn emit(heartbeat: &Heartbeat, cluster: ClusterId, keys: &Keys) -> [u8; LEN]
     writer.put::<{ at::VERSION }, 1>([VERSION]);
     writer.put::<{ at::FORM }, 1>([FORM_FULL]);
     writer.put::<{ at::LENGTH }, 2>(length_bytes());
-    writer.put::<{ at::KEY_HINT }, 1>([keys.hint()]);
+    writer.put::<{ at::KEY_HINT }, 1>([keys.hint(heartbeat.seq.0)]);
     writer.put::<{ at::CLUSTER }, 8>(cluster.0.to_be_bytes());
     writer.put_facts(heartbeat);
     writer.put_counters(heartbeat);
@@ -178,8 +200,8 @@ pub fn emit(heartbeat: &Heartbeat, cluster: ClusterId, keys: &Keys) -> [u8; LEN]
 /// The first reason for which the message is refused.
 pub fn parse(bytes: &[u8], cluster: ClusterId, keys: &Keys) -> Result<Authentic, Refusal> {
     let view = View::check(bytes, cluster)?;
-    let key = keys.verify(view.key_hint(), view.tagged(), view.tag()).ok_or(Refusal::Tag)?;
-    Ok(Authentic { heartbeat: view.heartbeat()?, key })
+    let key = keys.verify(view.tagged(), view.tag()).ok_or(Refusal::Tag)?;
+    Ok(Authentic { heartbeat: view.heartbeat()?, key, hint: view.key_hint() })
 }
 
 /// Bytes of the right length, version and cluster, from one possible node to another; not yet
@@ -188,7 +210,7 @@ struct View<'a>(&'a [u8; LEN]);
 
 impl<'a> View<'a> {
     fn check(bytes: &'a [u8], cluster: ClusterId) -> Result<Self, Refusal> {
-        if bytes.len() < HEADER_LEN {
+        if bytes.len() < LEN_MIN {
             return Err(Refusal::TooShort);
         }
         if bytes.len() > LEN_MAX {

@@ -11,5 +11,6 @@ pub mod echo;
 pub mod heartbeat;
 pub mod ipmi;
 pub mod ndp;
+pub mod probe;
 pub mod redfish;
 pub mod sock_diag;

@@ -50,7 +50,13 @@ fn each_cause_of_being_frozen_is_told_apart() {
 
 #[test]
 fn a_user_without_privilege_freezes_on_a_host_that_is_on() {
-    for fault in [FenceFault::Privilege, FenceFault::Refused] {
+    let faults = [
+        FenceFault::Privilege,
+        FenceFault::Refused,
+        FenceFault::Unsupported,
+        FenceFault::Exhausted,
+    ];
+    for fault in faults {
         let mut world = World::pair();
         world.set_modes(0, Mode::Refuses(fault));
         world.crash(0);
@@ -252,6 +258,7 @@ fn confirm_off_is_refused_by_a_node_that_is_deaf() {
 fn a_confirmed_word_is_void_when_the_peer_is_heard() {
     let mut world = frozen_by(Mode::Dead);
     world.set_carrier(1, 0, false);
+    world.set_carrier(1, 1, false);
     assert_eq!(world.confirm_off(1, 0, true), Answer::Accepted);
     world.run(ms(50));
     assert_eq!(world.confirm_off(1, 0, true), Answer::Denied(Denial::NotNeeded));
@@ -260,6 +267,7 @@ fn a_confirmed_word_is_void_when_the_peer_is_heard() {
     world.power_on(0);
     world.run(ms(410));
     world.expect_told(1, "proof void: a was proven (an operator confirmed it)");
+    world.set_carrier(1, 1, true);
     world.run(ms(50));
     assert!(world.is(1, PeerState::Active), "`a` is worse off, and grants it");
     world.expect_told(1, "standby -> acquiring term=2: granted by the peer");

@@ -9,28 +9,33 @@ use tandem::wire::ipmi::{CipherSuite, Client, Login, Order};
 
 use crate::bmc::{Bmc, GUID, Knobs, PASSWORD, USER};
 
-const AUTO: [CipherSuite; 2] = [CipherSuite::Seventeen, CipherSuite::Three];
-const DEADLINE: Duration = Duration::from_secs(10);
+pub const AUTO: [CipherSuite; 2] = [CipherSuite::Seventeen, CipherSuite::Three];
+pub const DEADLINE: Duration = Duration::from_secs(10);
 const FLIGHT: Duration = Duration::from_micros(100);
 
 /// A wire between one client and one BMC, with its own time.
-struct World {
-    now: Instant,
-    bmc: Bmc,
-    client: Client,
+pub struct World {
+    pub now: Instant,
+    pub bmc: Bmc,
+    pub client: Client,
     /// What is on its way to the client, with its arrival.
     to_client: BTreeSet<(Instant, u64, Vec<u8>)>,
     sent: u64,
     /// Everything that reached the client.
     heard: Vec<Vec<u8>>,
+    /// Percentage of answers that come twice.
+    pub doubled: u32,
+    /// How much later than the fastest an answer may come.
+    pub jitter: Duration,
+    random: u64,
 }
 
 impl World {
-    fn new(knobs: Knobs, suites: &[CipherSuite]) -> Self {
+    pub fn new(knobs: Knobs, suites: &[CipherSuite]) -> Self {
         Self::seeded(knobs, suites, PASSWORD, 1)
     }
 
-    fn seeded(knobs: Knobs, suites: &[CipherSuite], password: &str, seed: u64) -> Self {
+    pub fn seeded(knobs: Knobs, suites: &[CipherSuite], password: &str, seed: u64) -> Self {
         let mut bytes = [7; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let login = Login::new(USER, password).unwrap();
@@ -41,11 +46,52 @@ impl World {
             to_client: BTreeSet::new(),
             sent: 0,
             heard: Vec::new(),
+            doubled: 0,
+            jitter: Duration::ZERO,
+            random: seed | 1,
+        }
+    }
+
+    /// The same with a client that keeps its session.
+    pub fn keeping(mut self) -> Self {
+        self.client = self.client.keeping();
+        self
+    }
+
+    fn draw_below(&mut self, bound: u32) -> u32 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        u32::try_from((self.random >> 11) % u64::from(bound.max(1))).unwrap()
+    }
+
+    /// Lets time pass with nothing to do but what is under way; the client may ask questions.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.next_event().is_some_and(|at| at <= end) {
+            self.step();
+        }
+        self.now = self.now.max(end);
+    }
+
+    fn next_event(&self) -> Option<Instant> {
+        let arrival = self.to_client.first().map(|(at, _, _)| *at);
+        [arrival, self.client.next_deadline()].into_iter().flatten().min()
+    }
+
+    fn put_under_way(&mut self, answer: Vec<u8>) {
+        let jitter = u32::try_from(self.jitter.as_micros()).unwrap();
+        let copies = 1 + u32::from(self.draw_below(100) < self.doubled);
+        for _ in 0..copies {
+            let late = Duration::from_micros(u64::from(self.draw_below(jitter)));
+            let arrival = self.now + FLIGHT + FLIGHT + self.bmc.knobs.delay + late;
+            self.sent += 1;
+            self.to_client.insert((arrival, self.sent, answer.clone()));
         }
     }
 
     /// Carries `order` out; the outcome and how long it took to come.
-    fn run(&mut self, order: Order) -> (Result<Power, FenceFault>, Duration) {
+    pub fn run(&mut self, order: Order) -> (Result<Power, FenceFault>, Duration) {
         let start = self.now;
         self.client.begin(self.now, order, start + DEADLINE);
         loop {
@@ -58,19 +104,17 @@ impl World {
     }
 
     /// Lets the client close its session.
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         while self.step() {}
         assert!(self.client.is_idle());
         assert_eq!(self.client.take_outcome(), None, "one order, one outcome");
     }
 
     /// One event; false if nothing will happen any more.
-    fn step(&mut self) -> bool {
+    pub fn step(&mut self) -> bool {
         while let Some(datagram) = self.client.take_transmit() {
-            let arrival = self.now + FLIGHT + FLIGHT + self.bmc.knobs.delay;
             for answer in self.bmc.answer(&datagram) {
-                self.sent += 1;
-                self.to_client.insert((arrival, self.sent, answer));
+                self.put_under_way(answer);
             }
         }
         let arrival = self.to_client.first().map(|(at, _, _)| *at);
@@ -175,8 +219,10 @@ fn lacking_privilege_is_told_apart_wherever_it_is_refused() {
 
 #[test]
 fn refused_and_not_carried_out_are_told_apart() {
-    let refuses = Knobs { refuse: Some(0xc1), ..Knobs::default() };
-    assert_eq!(outcome_of(refuses, Order::Off), Err(FenceFault::Refused));
+    for (code, fault) in [(0xff, FenceFault::Refused), (0xc1, FenceFault::Unsupported)] {
+        let refuses = Knobs { refuse: Some(code), ..Knobs::default() };
+        assert_eq!(outcome_of(refuses, Order::Off), Err(fault));
+    }
     let mut world = World::new(Knobs { lies: true, ..Knobs::default() }, &AUTO);
     assert_eq!(world.run(Order::Off).0, Ok(Power::Unknown), "acknowledged is not off");
     world.settle();
@@ -201,7 +247,7 @@ fn kinds_of_silence_are_told_apart_at_the_deadline() {
         (Knobs { mute: true, ..Knobs::default() }, FenceFault::Timeout),
         (Knobs { wrong_code: true, ..Knobs::default() }, FenceFault::Timeout),
         (Knobs { busy: u32::MAX, ..Knobs::default() }, FenceFault::Refused),
-        (Knobs { sessions_max: 0, ..Knobs::default() }, FenceFault::Refused),
+        (Knobs { sessions_max: 0, ..Knobs::default() }, FenceFault::Exhausted),
     ];
     for (knobs, expected) in cases {
         let what = format!("{knobs:?}");

@@ -45,6 +45,10 @@ pub struct LabConfig {
     pub initdead: Duration,
     /// `isolated-grace`.
     pub isolated_grace: Duration,
+    /// `path-hold`.
+    pub path_hold: Duration,
+    /// `path-rest`.
+    pub path_rest: Duration,
     /// `fence-check-interval`.
     pub fence_check_interval: Duration,
     /// `timeout` of each fence device.
@@ -75,6 +79,8 @@ impl Default for LabConfig {
             deadtime: Duration::from_millis(500),
             initdead: Duration::from_secs(2),
             isolated_grace: Duration::from_secs(5),
+            path_hold: Duration::from_millis(400),
+            path_rest: Duration::from_secs(60),
             fence_check_interval: Duration::from_secs(1),
             fence_timeout: Duration::from_secs(2),
             fence_delay: Duration::from_secs(3),
@@ -161,6 +167,8 @@ impl LabConfig {
         line(format!("deadtime = {}", ms(self.deadtime)));
         line(format!("initdead = {}", ms(self.initdead)));
         line(format!("isolated-grace = {}", ms(self.isolated_grace)));
+        line(format!("path-hold = {}", ms(self.path_hold)));
+        line(format!("path-rest = {}", ms(self.path_rest)));
         line(format!("fence-check-interval = {}", ms(self.fence_check_interval)));
         for node in Node::BOTH {
             line(format!("\n[nodes.{node}]\nid = {}", node.number()));

@@ -4,5 +4,6 @@
 mod control;
 mod devices;
 mod files;
-mod heartbeats;
+mod floods;
+pub(crate) mod heartbeats;
 pub(crate) mod intruder;

@@ -22,7 +22,9 @@ mod sushy;
 
 mod attack;
 mod daemon;
+mod keys;
 mod links;
+mod paths;
 mod power;
 mod redfish;
 mod replay;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::process::{Command, Output};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -11,10 +12,13 @@ use mio::{Events, Poll, Token};
 use nix::sched::{CloneFlags, setns};
 use tandem::config::network::{ServiceNic, Vip};
 use tandem::engine::{Outcome, Why};
-use tandem::io::network::{Network, Occurrence};
+use tandem::io::network::{Marks, Network, Occurrence};
+use tandem::io::probe::Identity;
 use tandem::sys::clock;
 use tandem::sys::packet::{PacketReceiver, PacketSender};
-use tandem::types::{Mac, NicId, OpId, VipId};
+use tandem::types::{Incarnation, Mac, NicId, NodeId, OpId, VipId};
+use tandem::wire::auth::Keys;
+use tandem::wire::heartbeat::ClusterId;
 
 /// Long enough for a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -209,7 +213,7 @@ impl Rig {
         let poll = Poll::new().unwrap();
         let now = clock::now();
         let network =
-            Network::open(nics, vips, None, 0x7a3d, poll.registry(), Token(40), now).unwrap();
+            Network::open(nics, vips, None, &marks(1), poll.registry(), Token(40), now).unwrap();
         Self { network, poll, next_op: 0, longest_turn: Duration::ZERO }
     }
 
@@ -321,6 +325,7 @@ pub fn nic(name: &str, ping: &[&str]) -> ServiceNic {
         ping: ping.iter().map(|target| target.parse().unwrap()).collect(),
         ping_interval: Duration::from_millis(50),
         ping_count: 3.try_into().unwrap(),
+        probe: None,
     }
 }
 
@@ -334,4 +339,16 @@ pub fn refusal(outcome: Outcome) -> Why {
         Outcome::Refused(why) => why,
         other => panic!("not refused: {other:?}"),
     }
+}
+
+/// The marks of node `node` of a pair, with a key that everybody knows.
+pub fn marks(node: u8) -> Marks {
+    let identity = Identity {
+        local: NodeId::new(node).unwrap(),
+        peers: vec![NodeId::new(3 - node).unwrap()],
+        cluster: ClusterId(7),
+        incarnation: Incarnation(u64::from(node)),
+        keys: Keys::new(&[7; 32], None).unwrap(),
+    };
+    Marks { ping: 0x7a3d, node: Rc::new(identity) }
 }

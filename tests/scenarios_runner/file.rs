@@ -10,12 +10,10 @@ use super::script::play;
 /// How many rows the table of faults has.
 pub const ROWS: u8 = 32;
 /// Its rows that tandem does not do yet, so that nothing can show them.
-pub const NOT_BUILT: [(u8, &str); 6] = [
-    (8, "an active whose service NIC fails keeps its role"),
+pub const NOT_BUILT: [(u8, &str); 4] = [
     (9, "there are no resources but the VIPs"),
     (10, "an active that cannot release is not fenced for it"),
     (20, "there is no switchover"),
-    (25, "nodes do not probe each other over the service NICs"),
     (29, "no device is asked which machine it is; a false reading is distrusted"),
 ];
 const RULER: &str = "---\n";

@@ -64,6 +64,12 @@ const PLAN: &[Phrase] = phrases! {
         s.planned()?.plan.preferred = u8::try_from(v.node(0) + 1).ok();
         Ok(())
     };
+    "with ping targets" => |s, _| { s.planned()?.plan.pings = true; Ok(()) };
+    "with probes between the nodes" => |s, _| { s.planned()?.plan.probes = true; Ok(()) };
+    "with a path-rest of TIME" => |s, v| {
+        s.planned()?.plan.timing.path_rest = v.time(0);
+        Ok(())
+    };
     "with no fence device" => |s, _| { s.planned()?.plan.levels.clear(); Ok(()) };
     "with a second level of NUMBER outlets" => |s, v| {
         s.planned()?.plan.levels.push(v.number(0));
@@ -203,7 +209,15 @@ const SERVICE: &[Phrase] = phrases! {
         Ok(())
     };
     "NIC of NODE goes deaf with its carrier up" => |s, v| {
-        s.world()?.machines[v.node(1)].deaf[v.nic(0)] = true;
+        s.world()?.set_deaf(v.node(1), v.nic(0), true);
+        Ok(())
+    };
+    "NIC of NODE hears again" => |s, v| {
+        s.world()?.set_deaf(v.node(1), v.nic(0), false);
+        Ok(())
+    };
+    "the ping targets of NIC die" => |s, v| {
+        s.world()?.set_dead_targets(v.nic(0), true);
         Ok(())
     };
     "no ping target of NIC answers NODE" => |s, v| reach(s, v, false);

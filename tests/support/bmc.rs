@@ -11,13 +11,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use aes::Aes128;
-use cbc::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
-use hmac::{Hmac, KeyInit, Mac};
+use bytes::{code_len, decrypt, encrypt, hmac, message_of, plain};
+
+#[path = "bmc_bytes.rs"]
+mod bytes;
 
 pub const USER: &str = "fence";
 pub const PASSWORD: &str = "correct-horse";
 pub const GUID: [u8; 16] = *b"test machine one";
+pub const DEVICE_GUID: [u8; 16] = *b"test machine bmc";
 
 /// What the BMC does and how it misbehaves.
 #[derive(Clone, Debug)]
@@ -63,6 +65,12 @@ pub struct Knobs {
     pub loss: u32,
     /// Waits this long before each answer.
     pub delay: Duration,
+    /// Tells what it is: firmware, GUIDs, who may log in, its suites.
+    pub talks: bool,
+    /// What it lists as its cipher suites, in any order; nothing if it does not tell.
+    pub lists: Vec<u8>,
+    /// Answers commands in a session with this completion code.
+    pub completion: Option<u8>,
 }
 
 impl Default for Knobs {
@@ -91,6 +99,9 @@ impl Default for Knobs {
             anonymous_errors: false,
             loss: 0,
             delay: Duration::ZERO,
+            talks: false,
+            lists: Vec::new(),
+            completion: None,
         }
     }
 }
@@ -123,6 +134,8 @@ pub struct Bmc {
     /// Every command answered: network function and command number.
     pub commands: Vec<(u8, u8)>,
     pub power_downs: u32,
+    /// How often its suites were asked for outside a session.
+    pub listings: u32,
 }
 
 impl Bmc {
@@ -136,6 +149,7 @@ impl Bmc {
             sessions_opened: 0,
             commands: Vec::new(),
             power_downs: 0,
+            listings: 0,
         }
     }
 
@@ -147,6 +161,20 @@ impl Bmc {
     /// Forgets all sessions, as a reboot does.
     pub fn reboot(&mut self) {
         self.sessions.clear();
+    }
+
+    /// The sessions that are open now answer nothing any more; new ones do.
+    pub fn hang_session(&mut self) {
+        for session in self.sessions.values_mut() {
+            session.received = u32::MAX;
+        }
+    }
+
+    /// Takes so many of the numbers that come next for seen, in all open sessions.
+    pub fn skip_ahead(&mut self, count: u32) {
+        for session in self.sessions.values_mut() {
+            session.received += count;
+        }
     }
 
     /// The answers to one datagram, losses applied.
@@ -196,7 +224,12 @@ impl Bmc {
     fn answer_without_session(&mut self, message: &[u8]) -> Option<Vec<u8>> {
         let (net_fn, seq, command) = (message.get(1)? >> 2, message.get(4)? >> 2, *message.get(5)?);
         let data: &[u8] = match (net_fn, command) {
+            (0x06, 0x38) if self.knobs.talks => &[0, 1, 0x85, 0x06, 0x02, 0, 0, 0, 0],
             (0x06, 0x38) => &[0x00, 0x01, 0x80, 0x04, 0x02, 0x00, 0x00, 0x00, 0x00],
+            (0x06, 0x54) if !self.knobs.lists.is_empty() => {
+                self.listings += 1;
+                &self.list(message[8] & 0x3f)
+            }
             _ => &[0xd4],
         };
         let response = message_of(net_fn, seq, command, data);
@@ -204,6 +237,14 @@ impl Bmc {
         datagram.push(u8::try_from(response.len()).unwrap());
         datagram.extend(response);
         Some(datagram)
+    }
+
+    /// One part of the list of suites (§22.15): sixteen bytes, the last one shorter.
+    fn list(&self, part: u8) -> Vec<u8> {
+        let records: Vec<u8> =
+            self.knobs.lists.iter().flat_map(|id| [0xc0, *id, 1, 0x41]).collect();
+        let part = records.chunks(16).nth(usize::from(part)).unwrap_or(&[]);
+        [&[0x00, 0x01], part].concat()
     }
 
     fn refusal(&self, kind: u8, tag: u8, status: u8, console_id: u32) -> Option<Vec<u8>> {
@@ -369,6 +410,14 @@ impl Bmc {
             self.knobs.busy -= 1;
             return vec![0xc0];
         }
+        if let Some(code) = self.knobs.completion.filter(|_| command != 0x3c) {
+            return vec![code];
+        }
+        if self.knobs.talks
+            && let Some(told) = self.tell(net_fn, command, data)
+        {
+            return told;
+        }
         let limit = self.knobs.privilege;
         let Some(session) = self.sessions.get_mut(&id) else { return vec![0xff] };
         match (net_fn, command, data) {
@@ -386,6 +435,17 @@ impl Bmc {
             (0x00, 0x02, [order]) => self.switch(*order),
             _ => vec![0xc1],
         }
+    }
+
+    /// What it says of itself.
+    fn tell(&self, net_fn: u8, command: u8, data: &[u8]) -> Option<Vec<u8>> {
+        Some(match (net_fn, command, data) {
+            (0x06, 0x01, []) => vec![0, 0x20, 0x81, 0x03, 0x45, 0x02, 0xbf, 0xa2, 0x02, 0, 0, 1],
+            (0x06, 0x08, []) => [&[0], DEVICE_GUID.as_slice()].concat(),
+            (0x06, 0x37, []) => [&[0], GUID.as_slice()].concat(),
+            (0x06, 0x54, [0x0e, 0, part]) => self.list(part & 0x3f),
+            _ => return None,
+        })
     }
 
     fn switch(&mut self, order: u8) -> Vec<u8> {
@@ -431,39 +491,6 @@ fn role_and_user(session: &Session) -> Vec<u8> {
     bytes
 }
 
-fn code_len(suite: u8) -> usize {
-    if suite == 17 { 16 } else { 12 }
-}
-
-fn hmac(suite: u8, key: &[u8], bytes: &[u8]) -> Vec<u8> {
-    if suite == 17 {
-        let mut mac = <Hmac<sha2::Sha256> as KeyInit>::new_from_slice(key).unwrap();
-        mac.update(bytes);
-        mac.finalize().into_bytes().to_vec()
-    } else {
-        let mut mac = <Hmac<sha1::Sha1> as KeyInit>::new_from_slice(key).unwrap();
-        mac.update(bytes);
-        mac.finalize().into_bytes().to_vec()
-    }
-}
-
-fn plain(kind: u8, payload: &[u8]) -> Vec<u8> {
-    let mut datagram = vec![0x06, 0x00, 0xff, 0x07, 0x06, kind, 0, 0, 0, 0, 0, 0, 0, 0];
-    datagram.extend(u16::try_from(payload.len()).unwrap().to_le_bytes());
-    datagram.extend(payload);
-    datagram
-}
-
-fn message_of(net_fn: u8, seq: u8, command: u8, data: &[u8]) -> Vec<u8> {
-    let mut head = vec![0x81, (net_fn + 1) << 2];
-    head.push(head.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte)));
-    let mut rest = vec![0x20, seq << 2, command];
-    rest.extend(data);
-    rest.push(rest.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte)));
-    head.extend(rest);
-    head
-}
-
 fn sealed(session: &mut Session, iv: [u8; 16], message: &[u8], wrong_code: bool) -> Vec<u8> {
     session.sent += 1;
     let payload = encrypt(session.k2, iv, message);
@@ -481,35 +508,6 @@ fn sealed(session: &mut Session, iv: [u8; 16], message: &[u8], wrong_code: bool)
     }
     datagram.extend(&code[..code_len(session.suite)]);
     datagram
-}
-
-fn encrypt(key: [u8; 16], iv: [u8; 16], message: &[u8]) -> Vec<u8> {
-    let pad = (16 - (message.len() + 1) % 16) % 16;
-    let mut plain = message.to_vec();
-    plain.extend((1u8..).take(pad));
-    plain.push(u8::try_from(pad).unwrap());
-    let mut cipher = cbc::Encryptor::<Aes128>::new(&Array::from(key), &Array::from(iv));
-    let mut out = iv.to_vec();
-    for chunk in plain.chunks(16) {
-        let mut block = Array::try_from(chunk).unwrap();
-        cipher.encrypt_block(&mut block);
-        out.extend(block);
-    }
-    out
-}
-
-fn decrypt(key: [u8; 16], payload: &[u8]) -> Option<Vec<u8>> {
-    let (iv, body) = payload.split_first_chunk::<16>()?;
-    let mut cipher = cbc::Decryptor::<Aes128>::new(&Array::from(key), &Array::from(*iv));
-    let mut out = Vec::new();
-    for chunk in body.chunks(16) {
-        let mut block = Array::try_from(chunk).ok()?;
-        cipher.decrypt_block(&mut block);
-        out.extend(block);
-    }
-    let pad = usize::from(out.pop()?);
-    out.truncate(out.len().checked_sub(pad)?);
-    Some(out)
 }
 
 /// A [`Bmc`] behind a UDP socket on loopback, answered by a thread until it is dropped.

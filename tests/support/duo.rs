@@ -180,6 +180,8 @@ fn settings(id: u8, links: u8) -> Settings {
         macs,
         initdead: Duration::from_secs(1),
         isolated_grace: Duration::from_secs(5),
+        path_hold: Duration::from_secs(1),
+        path_rest: Duration::from_secs(60),
         preferred: NodeId::new(1),
         fence_check_interval: Duration::from_secs(60),
         config_digest: 1,

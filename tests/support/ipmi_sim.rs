@@ -46,11 +46,32 @@ impl Drop for TempDir {
 pub struct IpmiSim {
     pub address: SocketAddr,
     process: Child,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl IpmiSim {
+    /// With a host that is a process.
     pub fn start() -> Self {
+        Self::start_with(HOST)
+    }
+
+    /// With a host whose power is a file's content, which takes a millisecond: see
+    /// [`Self::set_power`].
+    pub fn with_chassis() -> Self {
+        Self::start_with("chassis_control \"/bin/sh DIRECTORY/chassis DIRECTORY/power\"\n")
+    }
+
+    /// Switches the power of [`Self::with_chassis`].
+    pub fn set_power(&self, on: bool) {
+        fs::write(self.directory.0.join("power"), if on { "1" } else { "0" }).unwrap();
+    }
+
+    /// Whether the power of [`Self::with_chassis`] is on.
+    pub fn has_power(&self) -> bool {
+        fs::read_to_string(self.directory.0.join("power")).unwrap().trim() == "1"
+    }
+
+    fn start_with(host: &str) -> Self {
         let program = require("ipmi_sim", "openipmi");
         let directory = TempDir::new();
         let address = free_udp_port();
@@ -58,7 +79,10 @@ impl IpmiSim {
         let (state, lan) = (directory.0.join("state"), directory.0.join("lan.conf"));
         let emulation = directory.0.join("sim.emu");
         fs::create_dir_all(&state).unwrap();
-        fs::write(&lan, lan_conf(address.port(), console)).unwrap();
+        let host = host.replace("DIRECTORY", directory.0.to_str().unwrap());
+        fs::write(&lan, lan_conf(address.port(), console, &host)).unwrap();
+        fs::write(directory.0.join("chassis"), CHASSIS).unwrap();
+        fs::write(directory.0.join("power"), "1").unwrap();
         fs::write(&emulation, EMULATION).unwrap();
         let log = File::create(directory.0.join("log")).unwrap();
         let process = Command::new(program)
@@ -71,7 +95,7 @@ impl IpmiSim {
             .process_group(0)
             .spawn()
             .unwrap();
-        let mut sim = Self { address, process, _directory: directory };
+        let mut sim = Self { address, process, directory };
         sim.wait_until_it_listens();
         sim
     }
@@ -108,7 +132,7 @@ pub fn free_udp_port() -> SocketAddr {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-fn lan_conf(port: u16, console: u16) -> String {
+fn lan_conf(port: u16, console: u16, host: &str) -> String {
     format!(
         r#"name "tandem-test"
 set_working_mc 0x20
@@ -122,15 +146,25 @@ startlan 1
   guid a123456789abcdefa123456789000001
 endlan
 serial 15 127.0.0.1 {console} codec VM
-startcmd "/bin/sleep 600"
-startnow true
-poweroff_wait 1
-kill_wait 1
-user 1 false "" "" user 10 none md2 md5 straight
+{host}user 1 false "" "" user 10 none md2 md5 straight
 user 2 true "{USER}" "{PASSWORD}" admin 10 none md2 md5 straight
 "#
     )
 }
+
+const HOST: &str = r#"startcmd "/bin/sleep 600"
+startnow true
+poweroff_wait 1
+kill_wait 1
+"#;
+
+/// `chassis FILE get power`, `chassis FILE set power 0`: answered, and done, by builtins alone.
+const CHASSIS: &str = r#"case "$2 $3" in
+"get power") read -r power <"$1"; echo "power:$power" ;;
+"set power") echo "$4" >"$1" ;;
+*) exit 1 ;;
+esac
+"#;
 
 const EMULATION: &str = "mc_setbmc 0x20
 mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr

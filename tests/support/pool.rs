@@ -71,6 +71,25 @@ impl Loop {
         op
     }
 
+    /// From now on a session is kept to each BMC.
+    pub fn keep(&mut self) {
+        self.pool.keep_sessions(now());
+    }
+
+    /// Closes the sessions that are kept, and waits until that is done.
+    pub fn close(&mut self) {
+        self.pool.close_sessions(self.poll.registry(), now());
+        self.settle();
+    }
+
+    /// Goes on for a while.
+    pub fn linger(&mut self, time: Duration) {
+        let end = now() + time;
+        while now() < end {
+            self.turn_until(end);
+        }
+    }
+
     pub fn cancel(&mut self, op: OpId) {
         self.pool.cancel(self.poll.registry(), now(), op);
         self.collect();
@@ -105,8 +124,12 @@ impl Loop {
 
     /// Waits for events, at most until the pool's next deadline; gives the pool what came.
     pub fn turn(&mut self) {
-        let wait = self.pool.next_deadline().map(|deadline| deadline.since(now()));
-        let wait = wait.unwrap_or(Duration::from_secs(1)).min(Duration::from_secs(1));
+        self.turn_until(now() + Duration::from_secs(1));
+    }
+
+    fn turn_until(&mut self, end: Instant) {
+        let next = self.pool.next_deadline().map_or(end, |deadline| deadline.min(end));
+        let wait = next.since(now());
         match self.poll.poll(&mut self.events, Some(wait)) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return,
             polled => polled.unwrap(),

@@ -43,6 +43,10 @@ fn health(status: &Status) -> String {
         text.push_str(&field("why", &why));
         text.push_str(&field("do", remedy));
     }
+    if !status.keys.accepts.is_empty() {
+        let note = "the heartbeat key is being changed; what is next: tandem key";
+        text.push_str(&field("note", note));
+    }
     if !status.blocked.is_empty() {
         let blocked = format!("{} cannot take over now: {}", status.node, status.blocked);
         text.push_str(&field("note", &blocked));
@@ -250,17 +254,23 @@ fn over(link: &Link) -> String {
 }
 
 fn nics(status: &Status) -> String {
-    let mut table = Table::new(&["NIC", "STATE", "CARRIER", "PING TARGETS"]);
+    let mut table = Table::new(&["NIC", "STATE", "CARRIER", "OTHER NODE", "PING TARGETS"]);
     for nic in &status.nics {
         let reach = match nic.reach {
             Some(true) => "answer",
             Some(false) => "SILENT",
             None => "",
         };
+        let across = match nic.across {
+            Some(true) => "hears",
+            Some(false) => "NOTHING PASSES",
+            None => "",
+        };
         let state = if nic.good { "good" } else { "BAD" };
         let carrier = if nic.carrier { "yes" } else { "NO" };
-        let cells = [nic.name.as_str(), state, carrier, reach].map(str::to_owned);
-        table.row(if nic.good { ' ' } else { '!' }, cells);
+        let cells = [nic.name.as_str(), state, carrier, across, reach].map(str::to_owned);
+        let is_well = nic.good && nic.across != Some(false);
+        table.row(if is_well { ' ' } else { '!' }, cells);
     }
     table.render()
 }
@@ -313,7 +323,7 @@ fn holder(status: &Status, vip: &Vip) -> String {
 }
 
 fn devices(status: &Status) -> String {
-    let headings = ["FENCE DEVICE", "CUTS", "LEVEL", "KIND", "POWER", "READ", "FAULT"];
+    let headings = ["FENCE DEVICE", "CUTS", "LEVEL", "KIND", "POWER", "READ", "SESSION", "FAULT"];
     let mut table = Table::new(&headings);
     for device in &status.fence_devices {
         let cells = [
@@ -323,11 +333,26 @@ fn devices(status: &Status) -> String {
             device.kind.clone(),
             device.reading.clone(),
             device.read_ms.map_or_else(|| "never".to_owned(), ago),
+            session(device),
             device.fault.clone(),
         ];
         table.row(device_mark(status, device), cells);
     }
-    table.render()
+    let mut text = table.render();
+    for device in &status.fence_devices {
+        for warning in &device.warnings {
+            text.push_str(&format!("  {}: {}\n", plain(&device.name), plain(warning)));
+        }
+    }
+    text
+}
+
+/// The session that is kept to a BMC, and for how long it has been as it is.
+fn session(device: &FenceDevice) -> String {
+    match device.session_ms {
+        Some(ms) if !device.session.is_empty() => format!("{} {}", device.session, span(ms)),
+        Some(_) | None => device.session.clone(),
+    }
 }
 
 /// In trouble: one that fails, and one that says something else of a node's power than the node.

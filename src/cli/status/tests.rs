@@ -58,6 +58,9 @@ fn device(name: &str, level: u8, kind: &str) -> FenceDevice {
         reading: "on".to_owned(),
         read_ms: Some(20_000),
         fault: String::new(),
+        session: if kind == "ipmi" { "open".to_owned() } else { String::new() },
+        session_ms: (kind == "ipmi").then_some(3 * DAY),
+        ..FenceDevice::default()
     }
 }
 
@@ -81,14 +84,15 @@ fn well() -> Status {
             link("hb0", "udp", "eth1 10.9.0.1 -> 10.9.0.2", 180),
             link("cable", "serial", "ttyS0 115200", 45_000),
         ],
-        nics: vec![
-            Nic { name: "lan".to_owned(), carrier: true, reach: Some(true), good: true },
-            Nic { name: "dmz".to_owned(), carrier: true, reach: None, good: true },
-        ],
+        nics: vec![nic("lan", Some(true), Some(true)), nic("dmz", None, None)],
         vips: vec![vip("10.0.0.100/24", "lan", true), vip("fd00::100/64", "dmz", true)],
         fence_devices: vec![device("bmc-b", 1, "ipmi"), device("pdu-b", 2, "fence_apc")],
         ..Status::default()
     }
+}
+
+fn nic(name: &str, across: Option<bool>, reach: Option<bool>) -> Nic {
+    Nic { name: name.to_owned(), carrier: true, reach, good: true, across }
 }
 
 /// A fence device does not answer, a link is one-way, somebody sends with a wrong key.
@@ -114,8 +118,12 @@ fn degraded() -> Status {
     status.links[0].state = LinkState::OneWay;
     status.links[0].since_ms = 4_200;
     status.links[0].send_error = "No buffer space available".to_owned();
-    status.fence_devices[0].fault = "wrong user or password".to_owned();
-    status.fence_devices[0].read_ms = Some(750_000);
+    let device = &mut status.fence_devices[0];
+    device.fault = "wrong user or password".to_owned();
+    device.read_ms = Some(750_000);
+    device.session = "closed".to_owned();
+    device.session_ms = Some(750_000);
+    device.warnings = vec!["a user without a name is enabled; disable user 1".to_owned()];
     status.refused = vec![
         Refused { reason: "wrong-key".to_owned(), count: 1200 },
         Refused { reason: "replayed".to_owned(), count: 3 },
@@ -167,6 +175,10 @@ fn frozen() -> Status {
     for device in &mut status.fence_devices {
         device.fault = "unreachable".to_owned();
         device.read_ms = Some(160_000);
+        if device.kind == "ipmi" {
+            device.session = "closed".to_owned();
+            device.session_ms = Some(160_000);
+        }
     }
     status
 }
@@ -222,6 +234,38 @@ fn isolated() -> Status {
     status
 }
 
+/// An active whose service NICs are bad, and that stays: one has no carrier on both sides, over the
+/// other nothing passes between the nodes.
+fn service_path() -> Status {
+    let mut status = well();
+    status.health = Health::Degraded;
+    status.degradations = vec![
+        Trouble {
+            code: "service-path".to_owned(),
+            what: "a service NIC of this node has no carrier, or no ping target answers; it stays \
+                   active: b is no better off"
+                .to_owned(),
+            since_ms: 12_000,
+            remedy: "check the cables and switch ports of the service NICs".to_owned(),
+        },
+        Trouble {
+            code: "service-parted".to_owned(),
+            what: "nothing passes to and from b over lan, though both have carrier: a switch port \
+                   is dead, here or there"
+                .to_owned(),
+            since_ms: 9_500,
+            remedy:
+                "check the switch ports of lan of both nodes; which side is deaf is known, and \
+                     left by the service, where ping targets are set in [nics.lan]"
+                    .to_owned(),
+        },
+    ];
+    status.nics = vec![nic("lan", Some(false), None), nic("dmz", Some(false), None)];
+    status.nics[1].carrier = false;
+    status.nics[1].good = false;
+    status
+}
+
 fn check(name: &str, status: &Status) {
     let file = format!("{}/tests/cli/status-{name}.txt", env!("CARGO_MANIFEST_DIR"));
     let text = render::render(status);
@@ -251,6 +295,11 @@ fn a_frozen_pair_looks_as_in_its_golden_text() {
 #[test]
 fn a_collision_looks_as_in_its_golden_text() {
     check("collision", &collision());
+}
+
+#[test]
+fn an_active_with_a_bad_service_path_looks_as_in_its_golden_text() {
+    check("service-path", &service_path());
 }
 
 #[test]

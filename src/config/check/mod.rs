@@ -29,8 +29,8 @@ pub(super) fn pair(mut raw: Raw, findings: &mut Findings) -> Pair {
     let preferred =
         preferred.and_then(|at| nodes.iter().find(|node| node.name == at.value).map(|n| n.id));
     let links = links::check(raw, &nodes, findings);
-    let timing = timing::check(&raw.timing, &links, findings);
     let (nics, vips) = service::check(raw, &links, findings);
+    let timing = timing::check(&raw.timing, &links, &nics, findings);
     let devices = fence::check(raw, &nodes, &links, &vips, findings);
     let priority = raw.runtime.priority.as_ref().is_none_or(|at| at.value.is_some());
     timing::warn_of_false_alarms(raw, &links, priority, findings);

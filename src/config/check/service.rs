@@ -9,7 +9,7 @@ use super::links::no_host;
 use super::{refuse_more, refuse_name};
 use crate::config::duration;
 use crate::config::finding::{At, Findings, Place};
-use crate::config::network::{LABEL_LEN_MAX, PING_TARGETS_MAX, ServiceNic, Vip};
+use crate::config::network::{LABEL_LEN_MAX, PING_TARGETS_MAX, Probe, ServiceNic, Vip};
 use crate::config::pair::PairLink;
 use crate::config::raw::{Raw, RawNic, RawVip};
 use crate::types::{IpNet, NicId};
@@ -18,6 +18,12 @@ const PING_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 /// A router answers no faster in earnest.
 const PING_INTERVAL_MIN: Duration = Duration::from_millis(10);
 const PING_COUNT_DEFAULT: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
+const PROBE_INTERVAL_DEFAULT: Duration = Duration::from_millis(500);
+/// More often than that, probes are a burden to everybody on the segment.
+const PROBE_INTERVAL_MIN: Duration = Duration::from_millis(50);
+const PROBE_COUNT_DEFAULT: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
+/// What a node hears is echoed in the next probe: fewer would be late at once.
+const PROBE_COUNT_MIN: u32 = 3;
 
 /// Checks `[nics.*]` and `[[vips]]`.
 pub(super) fn check(
@@ -29,8 +35,8 @@ pub(super) fn check(
     if let Some(first) = raw.nics.first()
         && raw.nics.iter().all(|nic| nic.ping.is_none() && !findings.tells_of(&nic.ping_place))
     {
-        let wrong = "no service NIC has a ping target: a dead switch port is not noticed, and a \
-                     standby that is deaf with its carriers up cannot know it";
+        let wrong = "no service NIC has a ping target: of a switch port that is dead with its \
+                     carrier up nobody knows on whose side it is, and the service stays there";
         let instead = "write ping = [\"ADDRESS\"], a router or host behind the NIC";
         findings.warn(&first.name.place, wrong, instead);
     }
@@ -74,11 +80,36 @@ fn check_nic(raw: &RawNic, findings: &mut Findings) -> At<ServiceNic> {
         findings.warn(place, "without ping it has no effect", instead);
     }
     let count = raw.ping_count.as_ref().and_then(|at| NonZeroU32::new(at.value));
+    let probe = check_probe(raw, findings);
     raw.name.clone().map(|name| ServiceNic {
         name,
         ping,
         ping_interval: interval.map_or(PING_INTERVAL_DEFAULT, |at| at.value),
         ping_count: count.unwrap_or(PING_COUNT_DEFAULT),
+        probe,
+    })
+}
+
+/// How the nodes probe each other over the NIC.
+fn check_probe(raw: &RawNic, findings: &mut Findings) -> Option<Probe> {
+    let (interval, count) = (raw.probe_interval.as_ref(), raw.probe_count.as_ref());
+    if raw.probe.as_ref().is_some_and(|at| !at.value) {
+        if let Some(place) = interval.map(|at| &at.place).or(count.map(|at| &at.place)) {
+            findings.warn(place, "with probe = false it has no effect", "leave it out");
+        }
+        return None;
+    }
+    if let Some(At { place, value }) = interval.filter(|at| at.value < PROBE_INTERVAL_MIN) {
+        let wrong = format!("the nodes would probe each other every {}", duration::print(*value));
+        findings.error(place, wrong, "write probe-interval = \"500ms\", at least \"50ms\"");
+    }
+    if let Some(At { place, value }) = count.filter(|at| at.value < PROBE_COUNT_MIN) {
+        let wrong = format!("{value} probes without an answer are too few: an answer may be late");
+        findings.error(place, wrong, "write probe-count = 4, at least 3");
+    }
+    Some(Probe {
+        interval: interval.map_or(PROBE_INTERVAL_DEFAULT, |at| at.value),
+        count: count.and_then(|at| NonZeroU32::new(at.value)).unwrap_or(PROBE_COUNT_DEFAULT),
     })
 }
 

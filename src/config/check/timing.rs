@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use crate::config::duration::print;
 use crate::config::finding::{At, Findings, Place};
+use crate::config::network::ServiceNic;
 use crate::config::pair::{PairLink, Rhythm};
 use crate::config::plan::Timing;
 use crate::config::raw::{Raw, RawRhythm, RawTiming};
@@ -27,13 +28,24 @@ const ISOLATED_GRACE_DEFAULT: Duration = Duration::from_secs(30);
 const FENCE_CHECK_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 /// Small BMCs do not take more.
 const FENCE_CHECK_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// How long a service path must be worse, where no pings tell later than a carrier does.
+const PATH_HOLD_DEFAULT: Duration = Duration::from_secs(1);
+/// The default in ping intervals: the peer's next question may be as late as one of them.
+const PING_INTERVALS_IN_PATH_HOLD: u32 = 2;
+/// The rest after a move for a bad path.
+const PATH_REST_DEFAULT: Duration = Duration::from_secs(60);
 /// Below this, a busy machine alone makes false alarms even at real-time priority (measured).
 const DEADTIME_QUIET: Duration = Duration::from_millis(50);
 /// The same without real-time priority.
 const DEADTIME_QUIET_WITHOUT_PRIORITY: Duration = Duration::from_millis(200);
 
 /// Checks `[timing]` against the rhythm of the `links`.
-pub(super) fn check(raw: &RawTiming, links: &[PairLink], findings: &mut Findings) -> Timing {
+pub(super) fn check(
+    raw: &RawTiming,
+    links: &[PairLink],
+    nics: &[At<ServiceNic>],
+    findings: &mut Findings,
+) -> Timing {
     let rhythm = common(raw);
     check_rhythm(&raw.rhythm, &rhythm, &raw.place, findings);
     let slowest = links.iter().map(|link| link.rhythm.deadtime).max().unwrap_or(rhythm.deadtime);
@@ -66,6 +78,7 @@ pub(super) fn check(raw: &RawTiming, links: &[PairLink], findings: &mut Findings
         let wrong = format!("fence devices would be asked every {}", print(interval));
         findings.error(&place, wrong, "write fence-check-interval = \"1m\", at least \"1s\"");
     }
+    let (path_hold, path_rest) = check_path(raw, nics, findings);
     Timing {
         keepalive: rhythm.keepalive,
         warntime: rhythm.warntime,
@@ -73,7 +86,43 @@ pub(super) fn check(raw: &RawTiming, links: &[PairLink], findings: &mut Findings
         initdead,
         isolated_grace,
         fence_check_interval: interval,
+        path_hold,
+        path_rest,
     }
+}
+
+/// How long a service path must be worse than the peer's, and the rest after a move for it. Two
+/// that ping the same router find its end an interval apart: that must not move anything.
+fn check_path(
+    raw: &RawTiming,
+    nics: &[At<ServiceNic>],
+    findings: &mut Findings,
+) -> (Duration, Duration) {
+    let pinged = nics.iter().filter(|nic| !nic.value.ping.is_empty());
+    let ping = pinged.map(|nic| nic.value.ping_interval).max().unwrap_or(Duration::ZERO);
+    let enough = ping.saturating_mul(PING_INTERVALS_IN_PATH_HOLD);
+    let hold = value(&raw.path_hold, PATH_HOLD_DEFAULT.max(enough));
+    if hold <= ping {
+        let place = place_of(&raw.path_hold, &raw.place, "path-hold");
+        let wrong = format!(
+            "path-hold {} is not longer than the ping-interval {}: a router that fails for both \
+             nodes moves the service all the same",
+            print(hold),
+            print(ping)
+        );
+        findings.warn(&place, wrong, format!("write path-hold = \"{}\"", print(enough)));
+    }
+    let rest = value(&raw.path_rest, PATH_REST_DEFAULT.max(hold));
+    if rest < hold {
+        let place = place_of(&raw.path_rest, &raw.place, "path-rest");
+        let wrong = format!(
+            "path-rest {} is shorter than path-hold {}: it keeps nothing from going back and forth",
+            print(rest),
+            print(hold)
+        );
+        findings.warn(&place, wrong, "write path-rest = \"1m\"");
+    }
+    (hold, rest)
 }
 
 /// The rhythm of links that have none of their own.

@@ -11,6 +11,7 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 
 use mio::net::UnixStream;
+use zeroize::Zeroizing;
 
 use super::{Caller, FOLLOWER_QUEUE_MAX, REQUEST_TIMEOUT};
 use crate::types::Instant;
@@ -113,7 +114,8 @@ impl Connection {
     }
 
     fn read_request(&mut self, now: Instant) -> Option<Request> {
-        let line = self.read_line(now)?;
+        // There may be keys in it.
+        let line = Zeroizing::new(self.read_line(now)?);
         match Request::parse(&line) {
             Ok(request) => {
                 let follow = request == Request::Events { follow: true };
@@ -156,7 +158,7 @@ impl Connection {
 
     /// Reads once; false if there is nothing to read now.
     fn read_some(&mut self) -> bool {
-        let mut buffer = [0u8; REQUEST_LEN_MAX];
+        let mut buffer = Zeroizing::new([0u8; REQUEST_LEN_MAX]);
         let room = REQUEST_LEN_MAX.saturating_sub(self.input.len());
         let Some(buffer) = buffer.get_mut(..room) else { return false };
         match self.stream.read(buffer) {

@@ -90,6 +90,7 @@ fn input(
 /// An order under way.
 pub(super) struct AgentOrder {
     child: Child,
+    token: Token,
     order: Order,
     /// Whether it carried out the last `off` it was given.
     has_obeyed: bool,
@@ -120,7 +121,7 @@ impl AgentOrder {
         let secrets = secrets.iter().map(|(_, secret)| secret.clone()).collect();
         let spec = Spec { program: program.to_owned(), arguments: Vec::new(), input, deadline };
         match Child::start(registry, token, spec) {
-            Ok(child) => Ok(Self { child, order, has_obeyed, secrets }),
+            Ok(child) => Ok(Self { child, token, order, has_obeyed, secrets }),
             Err(error) => {
                 let reason = format!("cannot start {}: {error}", program.display());
                 Err(Verdict { reading: Err(FenceFault::AgentFailed), reason })
@@ -130,7 +131,11 @@ impl AgentOrder {
 }
 
 impl Executor for AgentOrder {
-    fn ready(&mut self, registry: &Registry, _now: Instant) {
+    fn owns(&self, token: Token) -> bool {
+        self.token == token
+    }
+
+    fn ready(&mut self, registry: &Registry, _now: Instant, _token: Token) {
         self.child.ready(registry);
     }
 

@@ -1,22 +1,24 @@
-//! One order to a BMC: a UDP socket of its own that carries the wire client's datagrams.
+//! One order to a BMC: in the session that is kept, and in a fresh one if that does not answer.
 //!
-//! What the network refuses (no route, port unreachable, no socket to be had) is a datagram lost:
-//! the client repeats it, and its deadline is the only end. A BMC that boots, or a switch port
-//! that comes up, is found that way.
+//! ```text
+//!   kept session ──order──► answer ───────────────────────────────► verdict
+//!        │ no answer within its patience, or any failure               ▲
+//!        └─► fresh session ──order──► answer or failure ───────────────┘  the first answer wins
+//! ```
+//!
+//! A failure of the kept session says nothing of the device: only a fresh one's is told, so that a
+//! BMC that was started anew and one that refuses are not taken for each other. Whichever session
+//! has answered is kept; the other is closed.
 
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
-use mio::net::UdpSocket;
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 
-use super::{Executor, Learned, Order, Verdict};
+use super::conn::Conn;
+use super::{Executor, Learned, Order, Remains, Verdict};
 use crate::config::device::{Secret, Suite};
-use crate::types::{FenceFault, Instant};
-use crate::wire::ipmi::{self, CipherSuite, Client, DATAGRAM_LEN_MAX, Login};
-
-/// The most datagrams taken in one turn of the loop.
-const DATAGRAMS_PER_TURN_MAX: usize = 32;
+use crate::types::{FenceFault, Instant, Power};
+use crate::wire::ipmi::{self, CipherSuite, Client, Login};
 
 /// The suites in the order in which they are tried: what `last` worked goes first.
 pub(super) fn suites_to_try(suite: Suite, last: Option<CipherSuite>) -> Vec<CipherSuite> {
@@ -51,7 +53,7 @@ pub(super) fn new_client(
 }
 
 /// The order in the wire client's words: to it, a check is a reading.
-pub(super) const fn wire_order(order: Order) -> ipmi::Order {
+const fn wire_order(order: Order) -> ipmi::Order {
     match order {
         Order::Off => ipmi::Order::Off,
         Order::On => ipmi::Order::On,
@@ -61,122 +63,179 @@ pub(super) const fn wire_order(order: Order) -> ipmi::Order {
 
 /// An order under way.
 pub(super) struct IpmiOrder {
-    client: Client,
-    address: SocketAddr,
-    token: Token,
-    /// Nothing as long as there is none to be had.
-    socket: Option<UdpSocket>,
-    /// The last thing the network said, for the log.
-    trouble: Option<io::Error>,
+    order: ipmi::Order,
+    deadline: Instant,
+    /// The session that was kept, as long as it may still answer.
+    kept: Option<Conn>,
+    /// Not begun before [`Self::fresh_at`]; nothing once it has failed.
+    fresh: Option<Conn>,
+    /// When the fresh one is begun; nothing once it is.
+    fresh_at: Option<Instant>,
+    /// Why the fresh one failed, while the kept one may still answer.
+    fresh_failed: Option<Verdict>,
+    verdict: Option<Verdict>,
+    remains: Remains,
+    learned: Learned,
 }
 
 impl IpmiOrder {
-    /// Sends what the `client`, which has begun its order, has to send.
+    /// Gives the order to the session that is `kept`, or to a fresh one at once: `fresh`, to which
+    /// nothing was sent yet.
     pub(super) fn start(
         registry: &Registry,
-        token: Token,
-        address: SocketAddr,
-        client: Client,
+        now: Instant,
+        order: Order,
+        deadline: Instant,
+        kept: Option<Conn>,
+        fresh: (SocketAddr, Token, Client),
     ) -> Self {
-        let mut order = Self { client, address, token, socket: None, trouble: None };
-        order.flush(registry);
-        order
-    }
-
-    fn flush(&mut self, registry: &Registry) {
-        while let Some(datagram) = self.client.take_transmit() {
-            if let Err(error) = self.send(registry, &datagram) {
-                self.trouble = Some(error);
-            }
-        }
-    }
-
-    fn send(&mut self, registry: &Registry, datagram: &[u8]) -> io::Result<()> {
-        let socket = match self.socket.take() {
-            Some(socket) => socket,
-            None => open(registry, self.token, self.address)?,
+        let (address, token, client) = fresh;
+        let mut started = Self {
+            order: wire_order(order),
+            deadline,
+            kept: None,
+            fresh: Some(Conn::new(address, token, client)),
+            fresh_at: Some(now),
+            fresh_failed: None,
+            verdict: None,
+            remains: Remains::default(),
+            learned: Learned::default(),
         };
-        let socket = self.socket.insert(socket);
-        match socket.send(datagram) {
-            // This is the answer to an earlier datagram; this one was not sent.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                socket.send(datagram).map(drop)
+        if let Some(mut kept) = kept {
+            let patience = kept.client.patience();
+            if !kept.is_suspect {
+                started.fresh_at = Some(now + patience);
             }
-            sent => sent.map(drop),
+            kept.trouble = None;
+            kept.begin(registry, now, started.order, deadline);
+            started.kept = Some(kept);
+        }
+        started.begin_fresh_if_due(registry, now);
+        started
+    }
+
+    fn begin_fresh_if_due(&mut self, registry: &Registry, now: Instant) {
+        if self.verdict.is_none()
+            && self.fresh_at.is_some_and(|at| at <= now)
+            && let Some(fresh) = &mut self.fresh
+        {
+            self.fresh_at = None;
+            fresh.begin(registry, now, self.order, self.deadline);
         }
     }
 
-    fn receive(&mut self, registry: &Registry, now: Instant) {
-        // One byte more than any datagram that is understood: longer ones are seen to be.
-        let mut buffer = [0; DATAGRAM_LEN_MAX + 1];
-        for _ in 0..DATAGRAMS_PER_TURN_MAX {
-            let Some(socket) = &self.socket else { return };
-            match socket.recv(&mut buffer) {
-                Ok(len) => {
-                    self.client.handle(now, buffer.get(..len).unwrap_or(&[]));
-                    self.flush(registry);
+    /// Takes what the sessions have come to.
+    fn settle(&mut self, registry: &Registry, now: Instant) {
+        if self.verdict.is_some() {
+            return;
+        }
+        if let Some(mut kept) = self.kept.take() {
+            match kept.client.take_outcome() {
+                None => self.kept = Some(kept),
+                Some(Ok(power)) => return self.conclude(registry, now, power, kept),
+                Some(Err(fault)) => {
+                    let failed = Verdict::of(Err(fault), kept.trouble.as_ref());
+                    self.leave(kept);
+                    if self.fresh_at.is_some() && self.deadline <= now {
+                        self.fresh_at = None;
+                        self.fresh = None;
+                        self.verdict = Some(failed);
+                        return;
+                    }
+                    self.fresh_at = self.fresh_at.map(|_| now);
+                    self.begin_fresh_if_due(registry, now);
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => self.trouble = Some(error),
             }
         }
-        // There may be more: have the token ready again.
-        if let Some(mut socket) = self.socket.take()
-            && registry.reregister(&mut socket, self.token, Interest::READABLE).is_ok()
-        {
-            self.socket = Some(socket);
+        if let Some(mut fresh) = self.fresh.take() {
+            match fresh.client.take_outcome() {
+                None => self.fresh = Some(fresh),
+                Some(Ok(power)) => return self.conclude(registry, now, power, fresh),
+                Some(Err(fault)) => {
+                    self.fresh_failed = Some(Verdict::of(Err(fault), fresh.trouble.as_ref()));
+                    self.leave(fresh);
+                }
+            }
+        }
+        if self.kept.is_none() && self.fresh.is_none() {
+            self.verdict = self.fresh_failed.take();
+        }
+    }
+
+    /// One session has answered: the other is given up.
+    fn conclude(&mut self, registry: &Registry, now: Instant, power: Power, mut winner: Conn) {
+        self.verdict = Some(Verdict::from(Ok(power)));
+        self.fresh_at = None;
+        winner.is_suspect = false;
+        winner.answered_at = now;
+        for mut loser in [self.kept.take(), self.fresh.take()].into_iter().flatten() {
+            loser.close(registry, now);
+            self.leave(loser);
+        }
+        self.leave(winner);
+    }
+
+    /// What is left of a session is not this order's any more.
+    fn leave(&mut self, conn: Conn) {
+        self.learned.suite = conn.client.agreed_suite().or(self.learned.suite);
+        self.learned.guid = conn.client.guid().or(self.learned.guid);
+        if conn.client.is_kept() {
+            self.remains.kept = Some(conn);
+        } else if !conn.client.is_idle() {
+            self.remains.leaving.push(conn);
         }
     }
 }
 
 impl Executor for IpmiOrder {
-    fn ready(&mut self, registry: &Registry, now: Instant) {
-        self.receive(registry, now);
+    fn owns(&self, token: Token) -> bool {
+        [&self.kept, &self.fresh].into_iter().flatten().any(|conn| conn.token == token)
+    }
+
+    fn ready(&mut self, registry: &Registry, now: Instant, token: Token) {
+        for conn in [&mut self.kept, &mut self.fresh].into_iter().flatten() {
+            if conn.token == token {
+                conn.receive(registry, now);
+            }
+        }
+        self.settle(registry, now);
     }
 
     fn expire(&mut self, registry: &Registry, now: Instant) {
-        // The answer may be there, and only we are late.
-        self.receive(registry, now);
-        self.client.expire(now);
-        self.flush(registry);
+        for conn in [&mut self.kept, &mut self.fresh].into_iter().flatten() {
+            conn.expire(registry, now);
+        }
+        self.settle(registry, now);
+        self.begin_fresh_if_due(registry, now);
     }
 
     fn cancel(&mut self, registry: &Registry, now: Instant) {
-        self.client.cancel(now);
-        self.flush(registry);
+        self.verdict.get_or_insert(Verdict::from(Err(FenceFault::Cancelled)));
+        self.fresh_at = None;
+        for mut conn in [self.kept.take(), self.fresh.take()].into_iter().flatten() {
+            conn.cancel(registry, now);
+            self.leave(conn);
+        }
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        self.client.next_deadline()
+        let conns = [&self.kept, &self.fresh].into_iter().flatten();
+        conns.filter_map(|conn| conn.client.next_deadline()).chain(self.fresh_at).min()
     }
 
     fn take_verdict(&mut self) -> Option<Verdict> {
-        let reading = self.client.take_outcome()?;
-        let reason = match (&reading, &self.trouble) {
-            (Err(_), Some(error)) => error.to_string(),
-            (Err(_), None) | (Ok(_), _) => String::new(),
-        };
-        Some(Verdict { reading, reason })
+        self.verdict.take()
     }
 
     fn is_over(&self) -> bool {
-        self.client.is_idle()
+        self.kept.is_none() && self.fresh.is_none()
     }
 
     fn learned(&self) -> Learned {
-        Learned { suite: self.client.agreed_suite(), guid: self.client.guid() }
+        self.learned
     }
-}
 
-/// A socket that speaks to `address` alone, from a port that nobody can foresee.
-fn open(registry: &Registry, token: Token, address: SocketAddr) -> io::Result<UdpSocket> {
-    let any = match address {
-        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-    };
-    let mut socket = UdpSocket::bind(any)?;
-    socket.connect(address)?;
-    registry.register(&mut socket, token, Interest::READABLE)?;
-    Ok(socket)
+    fn take_remains(&mut self) -> Remains {
+        core::mem::take(&mut self.remains)
+    }
 }

@@ -30,6 +30,7 @@ const WATCH_MAX: Duration = Duration::from_secs(2);
 /// An order under way.
 pub(super) struct RedfishOrder {
     child: Child,
+    token: Token,
     order: Order,
     deadline: Instant,
     verdict: Option<Verdict>,
@@ -70,7 +71,7 @@ impl RedfishOrder {
         };
         let child = Child::start(registry, token, spec)
             .map_err(|error| fail(format!("cannot start {}: {error}", program.display())))?;
-        Ok(Self { child, order, deadline, verdict: None, is_answered: false, hint: None })
+        Ok(Self { child, token, order, deadline, verdict: None, is_answered: false, hint: None })
     }
 
     fn look_for_answer(&mut self) {
@@ -100,14 +101,18 @@ impl RedfishOrder {
 }
 
 impl Executor for RedfishOrder {
-    fn ready(&mut self, registry: &Registry, _now: Instant) {
+    fn owns(&self, token: Token) -> bool {
+        self.token == token
+    }
+
+    fn ready(&mut self, registry: &Registry, _now: Instant, _token: Token) {
         self.child.ready(registry);
         self.look_for_answer();
     }
 
     fn expire(&mut self, registry: &Registry, now: Instant) {
         // The answer may be there, and only we are late.
-        self.ready(registry, now);
+        self.ready(registry, now, self.token);
         if !self.is_answered && self.deadline <= now {
             let stage = find_stage(self.child.output()).unwrap_or_else(|| "starting".to_owned());
             let reason = format!("no answer in time: it was still {stage}");

@@ -108,6 +108,12 @@ impl Network {
             log::error!("no pings on {name}: {error}");
             slot.reopen_at = Some(now + REOPEN_AFTER);
         }
+        if let Some(prober) = &mut slot.prober
+            && let Err(error) = prober.reopen(index, &self.registry, token(4))
+        {
+            log::error!("no probes between the nodes on {name}: {error}");
+            slot.reopen_at = Some(now + REOPEN_AFTER);
+        }
     }
 
     /// Notes which NICs forward IPv6 now. An advertisement that denies it makes hosts forget a

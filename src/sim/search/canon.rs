@@ -34,6 +34,8 @@ pub(super) struct Scope {
     pub(super) looks: bool,
     /// Whether an operator may be asked for his word.
     pub(super) words: bool,
+    /// Whether a service NIC can go bad.
+    pub(super) paths: bool,
 }
 
 /// When somebody began to say goodbye, in nanoseconds of its own clock.
@@ -155,6 +157,7 @@ impl Canon {
             Rule::Plain
             | Rule::Skip
             | Rule::Due
+            | Rule::Path
             | Rule::Past(_)
             | Rule::Proof
             | Rule::ProofAt
@@ -212,7 +215,9 @@ impl Canon {
     fn moment(&mut self, nanos: u64) -> u64 {
         let from_now = (nanos as i64 - self.now.as_nanos() as i64).min(NEVER_NANOS);
         let kept = match self.rule {
-            Rule::Due => (from_now.max(0) as u64).div_ceil(BEAT.as_nanos() as u64) as i64,
+            Rule::Due | Rule::Path => {
+                (from_now.max(0) as u64).div_ceil(BEAT.as_nanos() as u64) as i64
+            }
             Rule::Past(age) | Rule::Networks(age) => from_now.max(-self.age_nanos(age)),
             Rule::ProofAt => from_now.max(-1),
             Rule::Word => 0,
@@ -274,6 +279,7 @@ impl Canon {
             Rule::Skip => false,
             Rule::Networks(_) => self.scope.looks,
             Rule::Word => self.scope.words,
+            Rule::Path => self.scope.paths,
             Rule::ProofAt => self.proven,
             Rule::Plain
             | Rule::Due

@@ -32,7 +32,8 @@ impl Fingerprints {
             initdead: timing.initdead,
             look: pause * 4,
         };
-        let scope = Scope { looks: !plan.blind, words: first.budget.confirms > 0 };
+        let paths = first.budget.carriers > 0;
+        let scope = Scope { looks: !plan.blind, words: first.budget.confirms > 0, paths };
         Self { canon: Canon::new(ages, scope), loose: Vec::new() }
     }
 
@@ -144,6 +145,10 @@ impl Fingerprints {
                     canon.add(3);
                     canon.add(*device as u64);
                 }
+                Happening::Sense { machine } => {
+                    canon.add(5);
+                    canon.add(*machine as u64);
+                }
                 Happening::Boot { machine, .. } => {
                     canon.add(4);
                     canon.add(*machine as u64);
@@ -198,6 +203,7 @@ fn add_heartbeat(canon: &mut Canon, world: &World, to: usize, heartbeat: &Heartb
         Happening::Claim { .. }
         | Happening::Shell { .. }
         | Happening::Cut { .. }
+        | Happening::Sense { .. }
         | Happening::Boot { .. } => false,
     });
     canon.add(newer.count() as u64);

@@ -158,6 +158,7 @@ impl State {
             Happening::Deliver { .. }
             | Happening::Claim { .. }
             | Happening::Cut { .. }
+            | Happening::Sense { .. }
             | Happening::Boot { .. } => false,
         })
     }
@@ -179,6 +180,7 @@ impl State {
                 let host = self.world.devices[*device].host;
                 format!("the fence device of {} cuts its power", name(host))
             }
+            Happening::Sense { machine } => format!("pings and probes tell {}", name(*machine)),
             Happening::Boot { machine, .. } => format!("{} has booted", name(*machine)),
         }
     }
@@ -192,8 +194,13 @@ impl State {
                 let machine = usize::from(m);
                 let local = world.local(machine);
                 let at = world.machines[machine].daemon.as_ref().and_then(|daemon| daemon.tick_at);
-                let beats = at.unwrap_or(local).as_nanos().div_ceil(BEAT.as_nanos() as u64);
-                let at = Instant::from_nanos(beats * BEAT.as_nanos() as u64);
+                let at = at.unwrap_or(local);
+                // A holder that may hand over does so before any time goes by.
+                let at_once =
+                    world.is(machine, PeerState::Active) && at <= local + Duration::from_nanos(1);
+                let beats = at.as_nanos().div_ceil(BEAT.as_nanos() as u64);
+                let beat = Instant::from_nanos(beats * BEAT.as_nanos() as u64);
+                let at = if at_once { local } else { beat };
                 world.machines[machine].clock_lead += at.since(local).as_nanos() as u64;
                 world.tick(machine);
                 // A claim is heard before the next tick, or never.
@@ -202,6 +209,7 @@ impl State {
                     Happening::Deliver { .. }
                     | Happening::Shell { .. }
                     | Happening::Cut { .. }
+                    | Happening::Sense { .. }
                     | Happening::Boot { .. } => true,
                 });
             }
@@ -266,7 +274,9 @@ impl State {
             | Move::Devices(m, _) => usize::from(m),
             Move::Take(place) => match self.world.queue.at(usize::from(place)) {
                 Happening::Deliver { to, .. } | Happening::Claim { to, .. } => *to,
-                Happening::Shell { machine, .. } | Happening::Boot { machine, .. } => *machine,
+                Happening::Shell { machine, .. }
+                | Happening::Sense { machine }
+                | Happening::Boot { machine, .. } => *machine,
                 Happening::Cut { device } => self.world.devices[*device].host,
             },
         };
@@ -295,6 +305,7 @@ impl State {
             Happening::Deliver { .. }
             | Happening::Claim { .. }
             | Happening::Cut { .. }
+            | Happening::Sense { .. }
             | Happening::Boot { .. } => false,
         }) {
             let happening = world.queue.take(place);
@@ -316,6 +327,7 @@ impl State {
             // Whom nobody asks, nobody hears.
             Happening::Claim { to, .. } => !blind && machines[*to].daemon.is_some(),
             Happening::Shell { machine, uid, op, .. } => waits(*machine, *uid, op),
+            Happening::Sense { machine } => machines[*machine].daemon.is_some(),
             Happening::Boot { machine, boots } => {
                 machines[*machine].powered && machines[*machine].boots == *boots
             }
@@ -362,6 +374,7 @@ impl Under {
             Happening::Claim { .. }
             | Happening::Shell { .. }
             | Happening::Cut { .. }
+            | Happening::Sense { .. }
             | Happening::Boot { .. } => None,
         }
     }

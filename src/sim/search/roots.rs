@@ -45,6 +45,10 @@ pub fn small_plan(nodes: u8, levels: &[u8]) -> Plan {
             initdead: BEAT,
             level_timeout: BEAT,
             grace: BEAT,
+            // Whoever was heard is silent by the next beat.
+            path_hold: ms(0),
+            path_rest: BEAT,
+            sense: BEAT,
             fence_check_interval: NEVER,
             boot: BEAT,
         },

@@ -12,6 +12,8 @@ pub(super) enum Rule {
     Skip,
     /// A moment that is waited for, in beats: whatever is over is over.
     Due,
+    /// The same, where a service NIC can go bad; nothing elsewhere.
+    Path,
     /// A moment that was: of what is older than this, only that it is.
     Past(Age),
     /// A number of which more than this makes no difference.
@@ -84,6 +86,7 @@ pub(super) const RULES: &[(&str, &str, Rule)] = &[
     ("Resting", "until", Rule::Due),
     ("Peer", "settings", Rule::Skip),
     ("Peer", "presence_since", Rule::Past(Age::Contradiction)),
+    ("Peer", "acquainted_at", Rule::Path),
     ("Peer", "first_seq", Rule::Skip),
     ("Peer", "newest_seq", Rule::Skip),
     ("Peer", "role_since", Rule::Skip),
@@ -115,6 +118,12 @@ pub(super) const RULES: &[(&str, &str, Rule)] = &[
     ("Echo", "at", Rule::Past(Age::Contradiction)),
     ("Echo", "session", Rule::Skip),
     ("Path", "recovered_at", Rule::Past(Age::Settle)),
+    ("Handover", "hold_until", Rule::Due),
+    ("Handover", "rest_until", Rule::Due),
+    ("Handover", "calm_at", Rule::Due),
+    ("Handover", "spared_until", Rule::Due),
+    ("Handover", "yields_until", Rule::Due),
+    ("Handover", "told", Rule::Skip),
     ("Look", "started", Rule::Past(Age::Look)),
     ("Look", "rounds", Rule::AtMost(3)),
     ("Look", "next_round", Rule::Due),

@@ -43,6 +43,8 @@ pub struct Status {
     /// How many datagrams were refused since the start, by reason; reasons without any are left
     /// out.
     pub refused: Vec<Refused>,
+    /// The heartbeat keys, by their fingerprints.
+    pub keys: KeyState,
 }
 
 /// The pair's condition in one word.
@@ -300,6 +302,9 @@ pub struct Nic {
     pub reach: Option<bool>,
     /// Both together.
     pub good: bool,
+    /// Whether the probes between the nodes pass over it, both ways; nothing if there are none, or
+    /// it is too early to tell.
+    pub across: Option<bool>,
 }
 
 /// One virtual IP.
@@ -346,6 +351,53 @@ pub struct FenceDevice {
     pub read_ms: Option<u64>,
     /// Why the last attempt gave no reading; empty if it gave one.
     pub fault: String,
+    /// The session that is kept to a BMC: `open` or `closed`; empty for agents, and before the
+    /// first attempt.
+    pub session: String,
+    /// Since when it is so.
+    pub session_ms: Option<u64>,
+    /// The number of the cipher suite in use; nothing for agents, and before the first session.
+    pub cipher_suite: Option<u8>,
+    /// The GUID of the machine behind a BMC, its bytes as the BMC sends them, in hexadecimal;
+    /// empty if it was not told.
+    pub guid: String,
+    /// The GUID of the BMC itself, likewise.
+    pub device_guid: String,
+    /// The firmware revision of a BMC; empty if it was not told.
+    pub firmware: String,
+    /// How the BMC lets people in who should not be, and what to do about it.
+    pub warnings: Vec<String>,
+}
+
+/// The heartbeat keys, by their fingerprints: a fingerprint tells whether two keys are the same,
+/// and nothing else of them.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeyState {
+    /// The file in which they are.
+    pub file: String,
+    /// The key that this node sends with.
+    pub sends: String,
+    /// The other one that it accepts; empty if there is none.
+    pub accepts: String,
+    /// What the peers' heartbeats tell of theirs.
+    pub peers: Vec<PeerKeys>,
+    /// How long it takes at most until a change at a peer shows here.
+    pub settle_ms: u64,
+}
+
+/// What a peer's heartbeats tell of its keys.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PeerKeys {
+    /// The peer.
+    pub node: String,
+    /// The key that it sends with; empty while it is not heard.
+    pub sends: String,
+    /// Whether it accepts the other key of this node, too.
+    pub accepts_other: bool,
+    /// Whether it accepts a key that this node has not.
+    pub accepts_unknown: bool,
 }
 
 /// How many datagrams were refused for one reason.

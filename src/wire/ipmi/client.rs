@@ -1,7 +1,8 @@
 //! The client's state machine: one order at a time, from opening a session to closing it.
 //!
 //! It repeats, starts over and changes the cipher suite inside the order's deadline. What makes a
-//! session and what bytes it is made of is next door.
+//! session and what bytes it is made of is next door; `opening` and `keeping` have the other parts
+//! of this machine.
 //!
 //! ```text
 //!          begin                                                          outcome
@@ -9,28 +10,35 @@
 //!              ▲  │        │           │           │                         │
 //!              └──┴────────┴───────────┴───────────┘ unanswered, session lost│
 //!                 any of them: deadline, refusal, cancel ────────────────────┘ (or Idle)
+//!
+//!               begin                      answered
+//! Kept(session) ─────► Asking(order alone) ────────► Kept      a client that keeps its session
+//!       │                    │ unanswered, refused, deadline: the session is suspected
+//!       └──── close ─────────┴────────────────────► Closing ─► Idle
 //! ```
 //!
 //! The outcome is there before the session is closed: closing costs no time that anybody waits for.
-//! To keep a session between orders, `conclude` would keep it in a phase of its own.
+//! An order in a kept session ends with it: whoever wants it carried out all the same begins it
+//! anew with another client, which shows whether it was the session or the BMC.
 
 use core::fmt;
 use core::time::Duration;
 use std::collections::VecDeque;
 
 use super::crypto::{CipherSuite, Entropy};
-use super::handshake::{Challenge, Login, Offer, Proof};
+use super::facts::{Facts, Interview};
+use super::handshake::Login;
 use super::message::{Command, Response, SEQ_MAX};
 use super::packet::{self, Kind, Packet};
-use super::rakp::{OpenResponse, PRIVILEGE_OPERATOR, Rakp2, Rakp4};
-use super::refusal::{self, NoSession, NotDone};
+use super::rakp::PRIVILEGE_OPERATOR;
+use super::refusal::{self, NotDone};
 use super::session::Session;
 use super::stage::{Asked, Heard, Order, Phase, Stage, Task, judge};
-use super::tries::{self, TRIES_MAX, Tries, WAIT_MIN};
+use super::tries::{self, Tries, WAIT_MIN};
 use crate::types::{FenceFault, Instant, Power};
 
 /// The pause before a BMC is asked again that had no time or room, or lost our session.
-const LATER_PAUSE: Duration = Duration::from_millis(250);
+pub(super) const LATER_PAUSE: Duration = Duration::from_millis(250);
 /// How many goodbyes are sent to a session that is given up without waiting for an answer.
 const GOODBYES_MAX: u8 = 2;
 /// The most sendings of a Close Session whose answer is waited for.
@@ -39,17 +47,25 @@ const TRIES_CLOSE_MAX: u8 = 4;
 const TRANSMITS_MAX: usize = 16;
 /// A client of one BMC.
 pub struct Client {
-    login: Login,
+    pub(super) login: Login,
     /// The suites not refused yet; the first is used next.
-    suites: VecDeque<CipherSuite>,
-    entropy: Entropy,
+    pub(super) suites: VecDeque<CipherSuite>,
+    pub(super) entropy: Entropy,
     next_tag: u8,
     next_seq: u8,
-    phase: Phase,
+    pub(super) phase: Phase,
     transmits: VecDeque<Vec<u8>>,
     outcome: Option<Result<Power, FenceFault>>,
     agreed: Option<CipherSuite>,
-    guid: Option<[u8; 16]>,
+    pub(super) guid: Option<[u8; 16]>,
+    /// Whether a session is kept when its order was answered.
+    pub(super) keeps: bool,
+    /// Whether the BMC is asked for its cipher suites before a session.
+    pub(super) lists: bool,
+    /// The slowest answer of late.
+    pub(super) slowest: Duration,
+    pub(super) interview: Interview,
+    pub(super) facts: Facts,
 }
 
 impl fmt::Debug for Client {
@@ -57,10 +73,12 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let doing = match &self.phase {
             Phase::Idle => "idle",
+            Phase::Working(_, Stage::Listing(..)) => "listing",
             Phase::Working(_, Stage::Opening(..)) => "opening",
             Phase::Working(_, Stage::Proving(..)) => "proving",
             Phase::Working(_, Stage::Confirming(..)) => "confirming",
             Phase::Working(_, Stage::Asking(..)) => "asking",
+            Phase::Kept(..) => "kept",
             Phase::Closing(..) => "closing",
         };
         f.debug_struct("Client").field("doing", &doing).finish_non_exhaustive()
@@ -82,15 +100,27 @@ impl Client {
             outcome: None,
             agreed: None,
             guid: None,
+            keeps: false,
+            lists: false,
+            slowest: Duration::ZERO,
+            interview: Interview::default(),
+            facts: Facts::default(),
         }
     }
 
-    /// Begins `order`, which has its outcome by `deadline`. Nothing else may be going on: see
-    /// [`Self::is_idle`].
+    /// Begins `order`, which has its outcome by `deadline`. Nothing else may be going on: it
+    /// [`Self::is_idle`], or [`Self::is_kept`].
     pub fn begin(&mut self, now: Instant, order: Order, deadline: Instant) {
-        assert!(self.is_idle(), "a client has one order at a time");
-        let task = Task::new(order, deadline);
-        self.phase = self.open_session(now, task, now);
+        self.phase = match self.take_phase() {
+            Phase::Idle if self.lists => self.list_suites(now, Task::new(order, deadline)),
+            Phase::Idle => self.open_session(now, Task::new(order, deadline), now),
+            Phase::Kept(session, _) => self.ask_in_kept(now, order, deadline, session),
+            phase @ (Phase::Working(..) | Phase::Closing(..)) => {
+                self.phase = phase;
+                assert!(self.is_idle(), "a client has one order at a time");
+                return;
+            }
+        };
     }
 
     /// Whether there is nothing to do: no order, no session to close.
@@ -113,6 +143,7 @@ impl Client {
         match &self.phase {
             Phase::Idle => None,
             Phase::Working(task, stage) => Some(task.deadline.min(stage.tries().due())),
+            Phase::Kept(_, asked) => asked.as_ref().map(|asked| asked.tries.due()),
             Phase::Closing(_, asked) => Some(asked.tries.due()),
         }
     }
@@ -128,13 +159,17 @@ impl Client {
     }
 
     /// Gives the order up: its outcome is [`FenceFault::Cancelled`] if it had none. An open
-    /// session is closed.
+    /// session is closed, one that was kept before is kept.
     pub fn cancel(&mut self, now: Instant) {
         self.phase = match self.take_phase() {
+            Phase::Working(task, Stage::Asking(session, _)) if task.kept => {
+                self.outcome = Some(Err(FenceFault::Cancelled));
+                Phase::Kept(session, None)
+            }
             Phase::Working(_, stage) => {
                 self.conclude(now, Err(FenceFault::Cancelled), stage.into_session())
             }
-            phase @ (Phase::Idle | Phase::Closing(..)) => phase,
+            phase @ (Phase::Idle | Phase::Kept(..) | Phase::Closing(..)) => phase,
         };
     }
 
@@ -148,6 +183,9 @@ impl Client {
             Phase::Working(task, stage) if stage.tries().due() <= now => {
                 self.repeat(now, task, stage)
             }
+            Phase::Kept(session, Some(asked)) if asked.tries.due() <= now => {
+                self.repeat_question(now, session, asked)
+            }
             Phase::Closing(_, asked) if asked.tries.due() <= now && asked.tries.is_exhausted() => {
                 Phase::Idle
             }
@@ -155,7 +193,7 @@ impl Client {
                 self.send_command(now, &mut session, &mut asked);
                 Phase::Closing(session, asked)
             }
-            phase @ (Phase::Working(..) | Phase::Closing(..)) => phase,
+            phase @ (Phase::Working(..) | Phase::Kept(..) | Phase::Closing(..)) => phase,
         };
     }
 
@@ -164,7 +202,13 @@ impl Client {
     pub fn handle(&mut self, now: Instant, datagram: &[u8]) {
         let packet = Packet::parse(datagram);
         self.phase = match (self.take_phase(), packet) {
+            (Phase::Working(task, Stage::Listing(list, seq, tries)), _) => {
+                self.hear_suites(now, task, (list, seq, tries), datagram)
+            }
             (Phase::Working(task, stage), Some(packet)) => self.advance(now, task, stage, &packet),
+            (Phase::Kept(session, asked), packet) => {
+                self.hear_in_kept(now, session, asked, packet.as_ref(), datagram)
+            }
             (Phase::Working(mut task, stage), None) => {
                 task.hear(Heard::Garbled);
                 Phase::Working(task, stage)
@@ -181,7 +225,7 @@ impl Client {
         };
     }
 
-    fn take_phase(&mut self) -> Phase {
+    pub(super) fn take_phase(&mut self) -> Phase {
         core::mem::replace(&mut self.phase, Phase::Idle)
     }
 
@@ -205,112 +249,6 @@ impl Client {
         }
     }
 
-    fn hear_open_response(
-        &mut self,
-        now: Instant,
-        mut task: Task,
-        offer: Offer,
-        tries: Tries,
-        payload: &[u8],
-    ) -> Phase {
-        let Some(response) = OpenResponse::parse(payload) else {
-            task.hear(Heard::Garbled);
-            return Phase::Working(task, Stage::Opening(offer, tries));
-        };
-        let sent_at = tries.sent_at(response.tag);
-        match (sent_at, response.verdict) {
-            (Some(sent_at), Ok(opened)) if response.console_id == offer.console_id => {
-                task.learn(now.since(sent_at));
-                match offer.accept(&opened) {
-                    Some(challenge) => self.challenge(now, task, challenge),
-                    None => self.start_over(now, task, NoSession::OtherSuite),
-                }
-            }
-            (Some(_), Err(status)) if names_us(response.console_id, offer.console_id) => {
-                task.hear(Heard::Answer);
-                self.start_over(now, task, refusal::of_status(status))
-            }
-            _ => Phase::Working(task, Stage::Opening(offer, tries)),
-        }
-    }
-
-    fn challenge(&mut self, now: Instant, task: Task, challenge: Challenge) -> Phase {
-        let mut tries = Tries::new(now, task.wait, TRIES_MAX);
-        self.send_rakp1(now, &challenge, &mut tries);
-        Phase::Working(task, Stage::Proving(challenge, tries))
-    }
-
-    fn hear_rakp2(
-        &mut self,
-        now: Instant,
-        mut task: Task,
-        challenge: Challenge,
-        tries: Tries,
-        payload: &[u8],
-    ) -> Phase {
-        let Some(rakp2) = Rakp2::parse(payload, challenge.suite()) else {
-            task.hear(Heard::Garbled);
-            return Phase::Working(task, Stage::Proving(challenge, tries));
-        };
-        // Each RAKP message 1 makes the BMC draw a new random number and forget the last: only
-        // the answer to the newest one can still be confirmed.
-        let sent_at = tries.newest_sent_at(rakp2.tag);
-        match (sent_at, rakp2.verdict) {
-            (Some(sent_at), Ok(challenged)) if rakp2.console_id == challenge.console_id() => {
-                task.learn(now.since(sent_at));
-                match challenge.accept(&self.login, &challenged) {
-                    Some(proof) => self.confirm(now, task, proof),
-                    None => self.conclude(now, Err(FenceFault::Credentials), None),
-                }
-            }
-            (Some(_), Err(status)) if names_us(rakp2.console_id, challenge.console_id()) => {
-                task.hear(Heard::Answer);
-                self.start_over(now, task, refusal::of_status(status))
-            }
-            _ => Phase::Working(task, Stage::Proving(challenge, tries)),
-        }
-    }
-
-    fn confirm(&mut self, now: Instant, task: Task, proof: Proof) -> Phase {
-        self.guid = Some(proof.guid());
-        let mut tries = Tries::new(now, task.wait, TRIES_MAX);
-        self.send_rakp3(now, &proof, &mut tries);
-        Phase::Working(task, Stage::Confirming(proof, tries))
-    }
-
-    fn hear_rakp4(
-        &mut self,
-        now: Instant,
-        mut task: Task,
-        proof: Proof,
-        tries: Tries,
-        payload: &[u8],
-    ) -> Phase {
-        let Some(rakp4) = Rakp4::parse(payload, proof.suite()) else {
-            task.hear(Heard::Garbled);
-            return Phase::Working(task, Stage::Confirming(proof, tries));
-        };
-        let is_ours = tries.sent_at(rakp4.tag).is_some();
-        match rakp4.verdict {
-            Ok(code) if is_ours && rakp4.console_id == proof.console_id() => {
-                if !proof.confirms(code) {
-                    // The BMC signs with a key of its own (K_G) that we were not told, or somebody
-                    // else speaks: wait for a better one.
-                    task.fault = Some(FenceFault::Credentials);
-                    return Phase::Working(task, Stage::Confirming(proof, tries));
-                }
-                task.fault = None;
-                self.ask(now, task, proof.into_session(), Command::RaisePrivilege, now)
-            }
-            Err(status) if is_ours && names_us(rakp4.console_id, proof.console_id()) => {
-                task.hear(Heard::Answer);
-                self.abandon(Some(proof.into_session()));
-                self.start_over(now, task, refusal::of_status(status))
-            }
-            Ok(_) | Err(_) => Phase::Working(task, Stage::Confirming(proof, tries)),
-        }
-    }
-
     fn hear_message(
         &mut self,
         now: Instant,
@@ -321,11 +259,15 @@ impl Client {
     ) -> Phase {
         let message = session.open(packet);
         let response = message.as_deref().and_then(Response::parse);
-        let Some(response) = response.filter(|r| asked.command.is_answered_by(asked.seq, r)) else {
+        let response = response.filter(|response| asked.is_answered_by(packet, response));
+        let Some(response) = response else {
             return Phase::Working(task, Stage::Asking(session, asked));
         };
         task.hear(Heard::Answer);
         self.agreed = Some(session.suite());
+        if let Some(sent_at) = asked.tries.only_sent_at() {
+            self.learn(now.since(sent_at));
+        }
         if response.completion != 0 {
             return self.ask_otherwise(now, task, session, asked.command, response.completion);
         }
@@ -346,25 +288,13 @@ impl Client {
                 let reading = judge(task.order, response.power());
                 self.conclude(now, reading, Some(session))
             }
-            Command::CloseSession(_) => self.conclude(now, Err(task.verdict()), None),
-        }
-    }
-
-    /// The BMC refuses to open a session.
-    fn start_over(&mut self, now: Instant, mut task: Task, remedy: NoSession) -> Phase {
-        match remedy {
-            NoSession::GiveUp(fault) => self.conclude(now, Err(fault), None),
-            NoSession::OtherSuite if self.suites.len() <= 1 => {
-                self.conclude(now, Err(FenceFault::Refused), None)
-            }
-            NoSession::OtherSuite => {
-                self.suites.pop_front();
-                self.open_session(now, task, now)
-            }
-            NoSession::StartOver(fault) => {
-                task.fault = Some(fault);
-                self.open_session(now, task, now + LATER_PAUSE)
-            }
+            Command::CloseSession(_)
+            | Command::TellFirmware
+            | Command::TellDeviceGuid
+            | Command::TellSystemGuid
+            | Command::TellLogins
+            | Command::TellSuites(_)
+            | Command::TellLan(_) => self.conclude(now, Err(task.verdict()), None),
         }
     }
 
@@ -389,22 +319,8 @@ impl Client {
         }
     }
 
-    /// Asks for a new session at `at`, with the first suite that is left.
-    fn open_session(&mut self, now: Instant, task: Task, at: Instant) -> Phase {
-        let offer = Offer {
-            suite: self.suites.front().copied().unwrap_or(CipherSuite::Seventeen),
-            console_id: self.entropy.draw_session_id(),
-            console_random: self.entropy.draw(),
-        };
-        let mut tries = Tries::new(at, task.wait, TRIES_MAX);
-        if at <= now {
-            self.send_open_request(now, &offer, &mut tries);
-        }
-        Phase::Working(task, Stage::Opening(offer, tries))
-    }
-
     /// Asks `command` in `session` at `at`.
-    fn ask(
+    pub(super) fn ask(
         &mut self,
         now: Instant,
         task: Task,
@@ -412,7 +328,7 @@ impl Client {
         command: Command,
         at: Instant,
     ) -> Phase {
-        let mut asked = self.prepare(command, Tries::new(at, task.wait, TRIES_MAX));
+        let mut asked = self.prepare(command, task.tries(at), session.newest());
         if at <= now {
             self.send_command(now, &mut session, &mut asked);
         }
@@ -422,6 +338,9 @@ impl Client {
     /// The request of this stage was not answered: sends it again, or begins a new session.
     fn repeat(&mut self, now: Instant, mut task: Task, stage: Stage) -> Phase {
         if stage.tries().is_exhausted() {
+            if task.kept {
+                return self.conclude(now, Err(task.verdict()), stage.into_session());
+            }
             // The next session is given more time: this one may have failed by our impatience.
             task.wait = tries::longer(task.wait);
             if matches!(stage, Stage::Opening(..)) {
@@ -432,6 +351,10 @@ impl Client {
             return self.open_session(now, task, now);
         }
         let stage = match stage {
+            Stage::Listing(list, seq, mut tries) => {
+                self.send_list_request(now, &list, seq, &mut tries);
+                Stage::Listing(list, seq, tries)
+            }
             Stage::Opening(offer, mut tries) => {
                 self.send_open_request(now, &offer, &mut tries);
                 Stage::Opening(offer, tries)
@@ -442,7 +365,7 @@ impl Client {
             }
             Stage::Confirming(proof, tries) => {
                 let mut session = proof.clone().into_session();
-                let mut asked = self.prepare(Command::RaisePrivilege, tries);
+                let mut asked = self.prepare(Command::RaisePrivilege, tries, session.newest());
                 asked.unconfirmed = Some(proof);
                 self.send_command(now, &mut session, &mut asked);
                 Stage::Asking(session, asked)
@@ -455,23 +378,32 @@ impl Client {
         Phase::Working(task, stage)
     }
 
-    /// The order has its outcome; what is left is to close the session, if there is one.
-    fn conclude(
+    /// The order has its outcome; what is left is to close the session, if there is one, or to
+    /// keep it.
+    pub(super) fn conclude(
         &mut self,
         now: Instant,
         outcome: Result<Power, FenceFault>,
         session: Option<Session>,
     ) -> Phase {
         self.outcome = Some(outcome);
-        let Some(mut session) = session else { return Phase::Idle };
+        match session {
+            None => Phase::Idle,
+            Some(session) if self.keeps && outcome.is_ok() => self.keep_session(now, session),
+            Some(session) => self.close_session(now, session),
+        }
+    }
+
+    pub(super) fn close_session(&mut self, now: Instant, mut session: Session) -> Phase {
         let command = Command::CloseSession(session.managed_id());
-        let mut asked = self.prepare(command, Tries::new(now, WAIT_MIN, TRIES_CLOSE_MAX));
+        let tries = Tries::new(now, WAIT_MIN, TRIES_CLOSE_MAX);
+        let mut asked = self.prepare(command, tries, session.newest());
         self.send_command(now, &mut session, &mut asked);
         Phase::Closing(session, asked)
     }
 
     /// Closes a session that is not answered in, without waiting: a BMC has few.
-    fn abandon(&mut self, session: Option<Session>) {
+    pub(super) fn abandon(&mut self, session: Option<Session>) {
         let Some(mut session) = session else { return };
         let message = Command::CloseSession(session.managed_id()).emit(self.draw_seq());
         for _ in 0..GOODBYES_MAX {
@@ -480,62 +412,43 @@ impl Client {
         }
     }
 
-    fn prepare(&mut self, command: Command, tries: Tries) -> Asked {
-        Asked { command, seq: self.draw_seq(), tries, unconfirmed: None }
-    }
-
-    fn send_open_request(&mut self, now: Instant, offer: &Offer, tries: &mut Tries) {
-        let tag = self.draw_tag();
-        tries.note_sent(now, tag);
-        self.transmit(packet::emit_plain(Kind::OpenRequest, &offer.emit(tag)));
-    }
-
-    fn send_rakp1(&mut self, now: Instant, challenge: &Challenge, tries: &mut Tries) {
-        let tag = self.draw_tag();
-        tries.note_sent(now, tag);
-        let payload = challenge.emit(tag, &self.login);
-        self.transmit(packet::emit_plain(Kind::Rakp1, &payload));
-    }
-
-    fn send_rakp3(&mut self, now: Instant, proof: &Proof, tries: &mut Tries) {
-        let tag = self.draw_tag();
-        tries.note_sent(now, tag);
-        self.transmit(packet::emit_plain(Kind::Rakp3, &proof.emit(tag)));
+    pub(super) fn prepare(&mut self, command: Command, tries: Tries, after: u32) -> Asked {
+        Asked { command, seq: self.draw_seq(), tries, unconfirmed: None, after }
     }
 
     /// Sends a command, again with the same sequence number in the message: the BMC sees that it
     /// is a repetition.
-    fn send_command(&mut self, now: Instant, session: &mut Session, asked: &mut Asked) {
+    pub(super) fn send_command(&mut self, now: Instant, session: &mut Session, asked: &mut Asked) {
         if let Some(proof) = &asked.unconfirmed {
             let payload = proof.emit(self.draw_tag());
             self.transmit(packet::emit_plain(Kind::Rakp3, &payload));
         }
         asked.tries.note_sent(now, asked.seq);
-        let datagram = session.seal(&asked.command.emit(asked.seq), self.entropy.draw());
-        self.transmit(datagram);
+        let message = asked.command.emit(asked.seq);
+        if asked.command.is_bare() {
+            self.transmit(packet::emit_bare(&message));
+        } else {
+            let datagram = session.seal(&message, self.entropy.draw());
+            self.transmit(datagram);
+        }
     }
 
-    fn transmit(&mut self, datagram: Vec<u8>) {
+    pub(super) fn transmit(&mut self, datagram: Vec<u8>) {
         if self.transmits.len() >= TRANSMITS_MAX {
             self.transmits.pop_front();
         }
         self.transmits.push_back(datagram);
     }
 
-    fn draw_tag(&mut self) -> u8 {
+    pub(super) fn draw_tag(&mut self) -> u8 {
         let tag = self.next_tag;
         self.next_tag = tag.wrapping_add(1);
         tag
     }
 
-    fn draw_seq(&mut self) -> u8 {
+    pub(super) fn draw_seq(&mut self) -> u8 {
         let seq = self.next_seq;
         self.next_seq = seq.wrapping_add(1) & SEQ_MAX;
         seq
     }
-}
-
-/// Whether an error names this session: ours, or none, as some BMCs do that have opened none.
-fn names_us(named: u32, ours: u32) -> bool {
-    named == ours || named == 0
 }

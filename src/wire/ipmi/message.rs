@@ -17,6 +17,12 @@ const ADDRESS_BMC: u8 = 0x20;
 const ADDRESS_CONSOLE: u8 = 0x81;
 const NETFN_CHASSIS: u8 = 0x00;
 const NETFN_APP: u8 = 0x06;
+const NETFN_TRANSPORT: u8 = 0x0c;
+/// The channel that the request comes in on (§6.3).
+const CHANNEL_THIS: u8 = 0x0e;
+/// Asks for what IPMI v2.0 added to an answer (§22.13), or for suites instead of algorithms
+/// (§22.15).
+const EXTENDED: u8 = 0x80;
 
 /// A command to the BMC.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +37,18 @@ pub(super) enum Command {
     PowerUp,
     /// Close Session (§22.19), naming the session by the BMC's id of it.
     CloseSession(u32),
+    /// Get Device ID (§20.1): the firmware.
+    TellFirmware,
+    /// Get Device GUID (§20.8).
+    TellDeviceGuid,
+    /// Get System GUID (§22.14).
+    TellSystemGuid,
+    /// Get Channel Authentication Capabilities (§22.13): who may log in with what.
+    TellLogins,
+    /// Get Channel Cipher Suites (§22.15), the part of the list with this number.
+    TellSuites(u8),
+    /// Get LAN Configuration Parameters (§23.2), this one.
+    TellLan(u8),
 }
 
 impl Command {
@@ -40,6 +58,12 @@ impl Command {
             Self::ReadPower => (NETFN_CHASSIS, 0x01),
             Self::PowerDown | Self::PowerUp => (NETFN_CHASSIS, 0x02),
             Self::CloseSession(_) => (NETFN_APP, 0x3c),
+            Self::TellFirmware => (NETFN_APP, 0x01),
+            Self::TellDeviceGuid => (NETFN_APP, 0x08),
+            Self::TellSystemGuid => (NETFN_APP, 0x37),
+            Self::TellLogins => (NETFN_APP, 0x38),
+            Self::TellSuites(_) => (NETFN_APP, 0x54),
+            Self::TellLan(_) => (NETFN_TRANSPORT, 0x02),
         }
     }
 
@@ -51,7 +75,16 @@ impl Command {
         let mut rest = vec![ADDRESS_CONSOLE, (seq & SEQ_MAX) << 2, command];
         match self {
             Self::RaisePrivilege => rest.push(PRIVILEGE_OPERATOR),
-            Self::ReadPower => {}
+            Self::ReadPower | Self::TellFirmware | Self::TellDeviceGuid | Self::TellSystemGuid => {}
+            Self::TellLogins => {
+                rest.extend_from_slice(&[EXTENDED | CHANNEL_THIS, PRIVILEGE_OPERATOR]);
+            }
+            Self::TellSuites(part) => {
+                rest.extend_from_slice(&[CHANNEL_THIS, 0x00, EXTENDED | part]);
+            }
+            Self::TellLan(parameter) => {
+                rest.extend_from_slice(&[CHANNEL_THIS, parameter, 0x00, 0x00]);
+            }
             Self::PowerDown => rest.push(0x00),
             Self::PowerUp => rest.push(0x01),
             Self::CloseSession(id) => rest.extend_from_slice(&id.to_le_bytes()),
@@ -59,6 +92,11 @@ impl Command {
         rest.push(checksum(&rest));
         message.append(&mut rest);
         message
+    }
+
+    /// Whether it is asked outside the session: some BMCs answer it nowhere else.
+    pub(super) const fn is_bare(self) -> bool {
+        matches!(self, Self::TellLogins)
     }
 
     /// Whether `response` answers this command as sent with `seq`.

@@ -7,8 +7,10 @@
 //!
 //! - [`client`]: the state machine, with its diagram
 //! - `stage`, `tries`: where an order stands; how often one request is sent
-//! - `handshake`, `session`: how a session comes about, and the session itself
+//! - `opening`, `handshake`: how a session comes about
+//! - `session`, `keeping`: the session itself, and how it is kept
 //! - `packet`, `rakp`, `message`: layouts, from outside in
+//! - `facts`: what the BMC says of itself in a session that is kept
 //! - `crypto`, `refusal`: the cipher suites; what refusals mean
 //!
 //! Section numbers are those of the *Intelligent Platform Management Interface Specification,
@@ -17,8 +19,11 @@
 
 pub mod client;
 mod crypto;
+mod facts;
 mod handshake;
+mod keeping;
 mod message;
+mod opening;
 mod packet;
 mod rakp;
 mod refusal;
@@ -30,6 +35,7 @@ mod vectors;
 
 pub use client::Client;
 pub use crypto::CipherSuite;
+pub use facts::{Facts, Firmware, Weakness};
 pub use handshake::{Login, PASSWORD_LEN_MAX, USER_LEN_MAX};
 pub use packet::DATAGRAM_LEN_MAX;
 pub use stage::Order;

@@ -17,6 +17,8 @@ pub const DATAGRAM_LEN_MAX: usize = 512;
 
 const RMCP_HEADER: [u8; 4] = [0x06, 0x00, 0xff, 0x07];
 const FORMAT_RMCP_PLUS: u8 = 0x06;
+/// The session header of IPMI v1.5 without a session: authentication none, sequence 0, session 0.
+const HEADER_BARE: [u8; 9] = [0; 9];
 const SEALED_BITS: u8 = 0xc0;
 const TYPE_MASK: u8 = 0x3f;
 
@@ -119,6 +121,29 @@ pub(super) fn emit_plain(kind: Kind, payload: &[u8]) -> Vec<u8> {
 /// The datagram of a session up to the end of its payload; padding and code are still to come.
 pub(super) fn emit_sealed(session_id: u32, sequence: u32, payload: &[u8]) -> Vec<u8> {
     emit(SEALED_BITS | Kind::Message.number(), session_id, sequence, payload)
+}
+
+/// The datagram of an IPMI message outside any session, in the format that every BMC answers in,
+/// too (§13.6, format byte 0).
+pub(super) fn emit_bare(message: &[u8]) -> Vec<u8> {
+    let mut datagram = Vec::with_capacity(DATAGRAM_LEN_MAX);
+    datagram.extend_from_slice(&RMCP_HEADER);
+    datagram.extend_from_slice(&HEADER_BARE);
+    datagram.push(u8::try_from(message.len()).unwrap_or(u8::MAX));
+    datagram.extend_from_slice(message);
+    datagram
+}
+
+/// The message in a datagram as [`emit_bare`] makes them; nothing if it is another.
+pub(super) fn parse_bare(datagram: &[u8]) -> Option<&[u8]> {
+    let (&[version, _, _, class], rest) = datagram.split_first_chunk::<4>()?;
+    let (header, rest) = rest.split_first_chunk::<9>()?;
+    let [rmcp_version, _, _, rmcp_class] = RMCP_HEADER;
+    if version != rmcp_version || class != rmcp_class || *header != HEADER_BARE {
+        return None;
+    }
+    let (len, message) = rest.split_first()?;
+    message.get(..usize::from(*len))
 }
 
 /// What of `datagram` is signed: all but the RMCP header.

@@ -34,7 +34,7 @@ pub(super) enum NotDone {
 pub(super) const fn of_status(status: u8) -> NoSession {
     match status {
         // No resources; none at the requested role.
-        0x01 | 0x0b => NoSession::StartOver(FenceFault::Refused),
+        0x01 | 0x0b => NoSession::StartOver(FenceFault::Exhausted),
         // Invalid authentication, integrity, confidentiality algorithm; no matching proposal;
         // illegal parameter, as some say instead.
         0x04..=0x07 | 0x10..=0x12 => NoSession::OtherSuite,
@@ -62,6 +62,8 @@ pub(super) const fn of_completion(command: Command, code: u8) -> NotDone {
         // Node busy; timed out while processing; firmware update; initialization.
         (_, 0xc0 | 0xc3 | 0xd1 | 0xd2) => NotDone::AskLater(FenceFault::Refused),
         (_, 0xcf) => NotDone::AskAnew,
+        // Invalid command; invalid for this LUN; disabled or unavailable in this firmware.
+        (_, 0xc1 | 0xc2 | 0xd6) => NotDone::GiveUp(FenceFault::Unsupported),
         _ => NotDone::GiveUp(FenceFault::Refused),
     }
 }

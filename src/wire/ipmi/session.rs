@@ -40,6 +40,11 @@ impl Session {
         self.suite
     }
 
+    /// The highest sequence number that came. What answers a request sent now has a higher one.
+    pub(super) fn newest(&self) -> u32 {
+        self.received.newest
+    }
+
     /// The BMC's id of this session.
     pub(super) fn managed_id(&self) -> u32 {
         self.managed_id

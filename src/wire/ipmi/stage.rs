@@ -4,15 +4,17 @@
 
 use core::time::Duration;
 
+use super::facts::SuiteList;
 use super::handshake::{Challenge, Offer, Proof};
 use super::message::{Command, Response};
+use super::packet::Packet;
 use super::refusal::{self, NotDone};
 use super::session::Session;
-use super::tries::{Tries, WAIT_MAX, WAIT_MIN};
+use super::tries::{TRIES_MAX, Tries, WAIT_MAX, WAIT_MIN};
 use crate::types::{FenceFault, Instant, Power};
 
 /// How many times as long as its slowest answer so far a BMC is given before it is asked again.
-const SLOWNESS: u32 = 3;
+pub(super) const SLOWNESS: u32 = 3;
 
 /// What to do with the power.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +32,8 @@ pub enum Order {
 pub(super) enum Phase {
     Idle,
     Working(Task, Stage),
+    /// The session is kept for the next order; meanwhile the BMC is asked about itself.
+    Kept(Session, Option<Asked>),
     /// The order has its outcome; the session is still to be closed.
     Closing(Session, Asked),
 }
@@ -43,6 +47,8 @@ pub(super) struct Task {
     pub(super) fault: Option<FenceFault>,
     /// The wait before a repetition, as the BMC's answers suggest.
     pub(super) wait: Duration,
+    /// Whether it is carried out in a session that was kept: it ends with that session.
+    pub(super) kept: bool,
 }
 
 /// The best that came from the BMC's address.
@@ -55,6 +61,8 @@ pub(super) enum Heard {
 
 /// Which answer an order waits for.
 pub(super) enum Stage {
+    /// The list of cipher suites, as far as it came, asked with this sequence number.
+    Listing(SuiteList, u8, Tries),
     /// The open response.
     Opening(Offer, Tries),
     /// RAKP message 2.
@@ -74,11 +82,25 @@ pub(super) struct Asked {
     /// open: one that took RAKP message 3, and whose word was lost, answers no other, but it
     /// answers a command; and what it signs then says more than RAKP message 4.
     pub(super) unconfirmed: Option<Proof>,
+    /// The newest that had come from the BMC when it was first sent: what is not newer answers
+    /// something else, however well it fits.
+    pub(super) after: u32,
 }
 
 impl Task {
     pub(super) fn new(order: Order, deadline: Instant) -> Self {
-        Self { order, deadline, heard: Heard::Nothing, fault: None, wait: WAIT_MIN }
+        let (heard, fault, wait) = (Heard::Nothing, None, WAIT_MIN);
+        Self { order, deadline, heard, fault, wait, kept: false }
+    }
+
+    /// An order for a session that is kept, whose BMC answers within `wait`.
+    pub(super) fn in_kept(order: Order, deadline: Instant, wait: Duration) -> Self {
+        Self { wait, kept: true, ..Self::new(order, deadline) }
+    }
+
+    /// The sendings of a command that is due at `at`.
+    pub(super) fn tries(&self, at: Instant) -> Tries {
+        if self.kept { Tries::kept(at, self.wait) } else { Tries::new(at, self.wait, TRIES_MAX) }
     }
 
     pub(super) fn hear(&mut self, heard: Heard) {
@@ -111,6 +133,11 @@ impl Task {
 }
 
 impl Asked {
+    /// Whether `response`, which came in `packet`, answers it as it was sent.
+    pub(super) fn is_answered_by(&self, packet: &Packet<'_>, response: &Response<'_>) -> bool {
+        packet.sequence > self.after && self.command.is_answered_by(self.seq, response)
+    }
+
     /// Whether the answer to a Close Session says all that it ever will. A BMC without time for
     /// it is asked again.
     pub(super) fn closes_with(&self, answer: &Response<'_>) -> bool {
@@ -125,7 +152,10 @@ impl Asked {
 impl Stage {
     pub(super) fn tries(&self) -> &Tries {
         match self {
-            Self::Opening(_, tries) | Self::Proving(_, tries) | Self::Confirming(_, tries) => tries,
+            Self::Listing(_, _, tries)
+            | Self::Opening(_, tries)
+            | Self::Proving(_, tries)
+            | Self::Confirming(_, tries) => tries,
             Self::Asking(_, asked) => &asked.tries,
         }
     }
@@ -133,7 +163,7 @@ impl Stage {
     /// The session that the BMC may have open. Once RAKP message 3 is sent it may, heard or not.
     pub(super) fn into_session(self) -> Option<Session> {
         match self {
-            Self::Opening(..) | Self::Proving(..) => None,
+            Self::Listing(..) | Self::Opening(..) | Self::Proving(..) => None,
             Self::Confirming(proof, _) => Some(proof.into_session()),
             Self::Asking(session, _) => Some(session),
         }

@@ -8,10 +8,15 @@ use crate::types::Instant;
 
 /// The wait before the first repetition, as long as the BMC has not shown to be slower.
 pub(super) const WAIT_MIN: Duration = Duration::from_millis(150);
+/// The same in a session that is kept: it is known how fast the BMC answers there.
+pub(super) const WAIT_KEPT_MIN: Duration = Duration::from_millis(20);
 /// The longest wait between two repetitions.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(3);
 /// The most sendings of one request before the whole session is begun anew.
 pub(super) const TRIES_MAX: u8 = 5;
+/// The most sendings of one request in a session that is kept, before it is given up: from
+/// [`WAIT_KEPT_MIN`] on they take 1.5 s, for firmware that switches slower than it reads.
+pub(super) const TRIES_KEPT_MAX: u8 = 9;
 /// The wait after one of `wait`: half as long again, up to [`WAIT_MAX`]. Gentle, because a wait
 /// that is too short costs one datagram, and one that is too long costs the client its service.
 pub(super) fn longer(wait: Duration) -> Duration {
@@ -35,6 +40,12 @@ impl Tries {
         Self { left: max, wait: wait.clamp(WAIT_MIN, WAIT_MAX), due, sent: Vec::new() }
     }
 
+    /// The same in a session that is kept, after `wait` that it has shown to need.
+    pub(super) fn kept(due: Instant, wait: Duration) -> Self {
+        let wait = wait.clamp(WAIT_KEPT_MIN, WAIT_MAX);
+        Self { left: TRIES_KEPT_MAX, wait, due, sent: Vec::new() }
+    }
+
     /// When to send again, or to give up if [`Self::is_exhausted`].
     pub(super) fn due(&self) -> Instant {
         self.due
@@ -55,6 +66,19 @@ impl Tries {
     /// When the message with `tag` was sent; nothing if it was not sent in this step.
     pub(super) fn sent_at(&self, tag: u8) -> Option<Instant> {
         self.sent.iter().find(|(sent, _)| *sent == tag).map(|(_, at)| *at)
+    }
+
+    /// When it was sent, if it was sent once: of several an answer does not say which it is for.
+    pub(super) fn only_sent_at(&self) -> Option<Instant> {
+        match self.sent.as_slice() {
+            [(_, at)] => Some(*at),
+            [] | [_, _, ..] => None,
+        }
+    }
+
+    /// When it was first sent.
+    pub(super) fn first_sent_at(&self) -> Option<Instant> {
+        self.sent.first().map(|(_, at)| *at)
     }
 
     /// The same for the newest sending alone.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::lab::bmc::{PASSWORD, USER, address};
 use crate::lab::clock::Stamp;
-use crate::lab::machine::write_program;
+use crate::lab::machine::{Start, write_program};
 use crate::lab::plan::LabConfig;
 use crate::lab::{Node, netns};
 use crate::pair::{Pair, config, tell};
@@ -115,6 +116,181 @@ fn a_node_without_a_fence_device_is_frozen_for_that_reason() {
     pair.lab.run(Node::B, &["tandem", "confirm-off", "a"]);
     pair.wait_role(Node::B, "active");
     pair.wait_served_by(Node::B);
+    pair.end();
+}
+
+/// What a node's status says of its peer's fence device.
+fn device(pair: &Pair, node: Node) -> Option<Value> {
+    pair.lab.status(node)?["fence_devices"].as_array()?.first().cloned()
+}
+
+fn wait_session(pair: &Pair, node: Node, session: &str) -> Value {
+    pair.wait(&format!("the session of {node} is {session}"), || {
+        device(pair, node).filter(|device| device["session"] == session)
+    })
+}
+
+/// How many sessions were ever opened at a BMC, and how many are open.
+fn sessions(server: &BmcServer) -> (u32, usize) {
+    let bmc = server.bmc();
+    (bmc.sessions_opened, bmc.open_sessions())
+}
+
+/// The session was there before the failure: the fence is two commands, and the BMC sees no other.
+#[test]
+fn a_fence_through_the_kept_session_opens_none() {
+    let Some(pair) = Pair::running(config()) else { return };
+    let server = replace_bmc(&pair, Node::A, Knobs { talks: true, ..honest() });
+    // The session to the one that was replaced is lost, and another is opened.
+    pair.wait("a session to the new BMC", || (sessions(&server).1 == 1).then_some(()));
+    pair.wait_health(Node::B, "ok");
+    let device = wait_session(&pair, Node::B, "open");
+    pair.wait("the BMC was asked who it is", || {
+        let device = self::device(&pair, Node::B)?;
+        (device["firmware"] == "3.45 (manufacturer 674)").then_some(())
+    });
+    assert_eq!(device["kind"], "ipmi");
+    let before = sessions(&server);
+    let begun = pair.lab.power_cut(Node::A);
+    let fencing = pair.wait_log(Node::B, "role standby -> fencing", begun);
+    let proven = pair.wait_log(Node::B, "proof: a holds nothing: its power reads off", begun);
+    let outage = pair.wait_outage(Node::B, begun);
+    assert_eq!(sessions(&server), before, "a session was opened for the fence");
+    assert_eq!(server.bmc().power_downs, 1);
+    pair.wait_role(Node::B, "active");
+    tell(
+        "a fence through the kept session",
+        &[("fence", proven.at.since(fencing.at)), ("outage", outage)],
+    );
+    drop(server);
+    pair.end();
+}
+
+/// A management network that loses a fifth of all datagrams, each way: the fence takes some
+/// repetitions, and no more.
+#[test]
+fn a_fence_over_a_network_that_loses_a_fifth_each_way_succeeds_in_time() {
+    let timeout = Duration::from_secs(5);
+    let config = LabConfig { fence_timeout: timeout, ..config() };
+    let Some(pair) = Pair::running(config) else { return };
+    wait_session(&pair, Node::B, "open");
+    let namespace = format!("{}-bmc-{}", prefix(&pair.lab), Node::A);
+    let chain = |way: &str| {
+        format!(
+            "add chain ip lossy {way} {{ type filter hook {way} priority 0; }}\n\
+             add rule ip lossy {way} udp dport 623 numgen random mod 100 < 20 drop\n\
+             add rule ip lossy {way} udp sport 623 numgen random mod 100 < 20 drop\n"
+        )
+    };
+    let rules = format!("add table ip lossy\n{}{}", chain("input"), chain("output"));
+    let output = std::process::Command::new("ip")
+        .args(["netns", "exec", &namespace, "nft", &rules])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let begun = pair.lab.deafen(Node::A, &[]);
+    pair.lab.signal_daemon(Node::A, Signal::SIGSTOP);
+    let fencing = pair.wait_log(Node::B, "role standby -> fencing", begun);
+    let proven = pair.wait_log(Node::B, "proof: a holds nothing: its power reads off", begun);
+    pair.wait_role(Node::B, "active");
+    assert!(pair.count_power_cuts(Node::A, begun) >= 1);
+    let fence = proven.at.since(fencing.at);
+    tell("a fence over a lossy network", &[("fence", fence)]);
+    assert!(fence < timeout, "{fence:?}");
+    pair.end();
+}
+
+/// An end in order closes the session; a daemon that is killed again and again leaves one at most,
+/// because none is kept until the BMC has forgotten that one.
+#[test]
+fn a_daemon_that_is_killed_again_and_again_leaves_one_session_at_most() {
+    let Some(pair) = Pair::running(config()) else { return };
+    let server = replace_bmc(&pair, Node::A, honest());
+    pair.wait("a session to the new BMC", || (sessions(&server).1 == 1).then_some(()));
+    for _ in 0..5 {
+        let begun = pair.lab.kill_daemon(Node::B);
+        pair.wait_log(Node::B, "role joining -> standby", begun);
+        pair.wait("the device was checked", || {
+            device(&pair, Node::B).filter(|device| device["reading"] == "on")
+        });
+        assert!(sessions(&server).1 <= 2, "the one that was left, and a check under way");
+    }
+    wait_session(&pair, Node::B, "closed");
+    pair.wait("one session at most", || (sessions(&server).1 <= 1).then_some(()));
+    server.bmc().reboot();
+    let (opened, _) = sessions(&server);
+    pair.wait("checks go on", || (sessions(&server).0 >= opened + 2).then_some(()));
+    assert!(sessions(&server).1 <= 1);
+    drop(server);
+    pair.end();
+}
+
+/// What `ipmi_sim` itself says of its sessions, asked with a session of the asker's own.
+fn active_sessions(pair: &Pair, node: Node) -> Option<u32> {
+    let address = address(node.other()).to_string();
+    let argv = ["ipmitool", "-I", "lanplus", "-C", "3", "-N", "1", "-R", "1", "-H", &address];
+    let argv: Vec<&str> =
+        argv.into_iter().chain(["-U", USER, "-P", PASSWORD, "session", "info", "active"]).collect();
+    let output = pair.lab.exec(node, &argv);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find(|line| line.starts_with("active sessions"))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+#[test]
+fn a_real_bmc_has_one_session_of_each_daemon_and_none_after_its_end() {
+    let config = LabConfig { start: Start::Once, ..config() };
+    let Some(pair) = Pair::running(config) else { return };
+    wait_session(&pair, Node::B, "open");
+    for _ in 0..5 {
+        assert_eq!(active_sessions(&pair, Node::B), Some(2), "the daemon's and this one's");
+    }
+    let begun = pair.lab.signal_daemon(Node::B, Signal::SIGTERM);
+    pair.wait_log(Node::B, "lab: the daemon ended with status 0", begun);
+    assert_eq!(active_sessions(&pair, Node::B), Some(1), "this one's alone");
+    pair.end();
+}
+
+/// Each fault with its cause, its age and what to do: in status, exit status and events.
+#[test]
+fn a_device_that_would_fail_is_told_with_its_cause_and_remedy_before_it_is_needed() {
+    let Some(pair) = Pair::running(config()) else { return };
+    let server = replace_bmc(&pair, Node::A, honest());
+    let faults = [
+        (Knobs { silent: true, ..honest() }, "unreachable", "check its power, its network"),
+        (Knobs { password: "new".to_owned(), ..honest() }, "wrong user or password", "correct the"),
+        (Knobs { privilege: 2, ..honest() }, "user lacks the privilege", "privilege operator"),
+        (
+            Knobs { completion: Some(0xc1), ..honest() },
+            "does not know the command",
+            "update its firmware",
+        ),
+        (Knobs { sessions_max: 0, ..honest() }, "all its sessions are in use", "end the programs"),
+        (Knobs { garbage: true, ..honest() }, "answers are not understood", "is that of a BMC"),
+    ];
+    for (knobs, fault, remedy) in faults {
+        let begun = Stamp::now();
+        {
+            let mut bmc = server.bmc();
+            bmc.knobs = knobs;
+            bmc.reboot();
+        }
+        pair.wait(&format!("{fault} is told"), || {
+            let trouble = pair.wait_trouble(Node::B, "fence-device");
+            let what = trouble["what"].as_str()?.contains(fault);
+            let is_told = what && trouble["remedy"].as_str()?.contains(remedy);
+            (is_told && trouble["since_ms"].is_u64()).then_some(())
+        });
+        let shown = pair.lab.exec(Node::B, &["tandem", "status"]);
+        assert_eq!(shown.status.code(), Some(1), "{fault}: {shown:?}");
+        let event = pair.wait_log(Node::B, &format!("fence device bmc-a: {fault}"), begun);
+        assert!(event.text.contains(remedy), "{}", event.text);
+    }
+    let begun = Stamp::now();
+    server.bmc().knobs = honest();
+    pair.wait_log(Node::B, "no longer degraded: fence device bmc-a", begun);
+    pair.wait_health(Node::B, "ok");
+    drop(server);
     pair.end();
 }
 

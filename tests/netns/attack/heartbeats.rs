@@ -28,24 +28,24 @@ fn lab_keys() -> Keys {
 }
 
 /// The number of the cluster named `name`.
-fn cluster(name: &str) -> ClusterId {
+pub(crate) fn cluster(name: &str) -> ClusterId {
     let digest = Sha256::digest(name.as_bytes());
     ClusterId(u64::from_be_bytes(digest[..8].try_into().unwrap()))
 }
 
-fn facts(tapped: &Tapped) -> Heartbeat {
+pub(crate) fn facts(tapped: &Tapped) -> Heartbeat {
     parse(&tapped.bytes, cluster("lab"), &lab_keys()).unwrap().heartbeat
 }
 
 /// What nobody may take from a pair by talking to it: of each node its incarnation, role and term.
-fn identities(pair: &Pair, seen_from: Node) -> Vec<(Value, Value, Value)> {
+pub(crate) fn identities(pair: &Pair, seen_from: Node) -> Vec<(Value, Value, Value)> {
     let status = pair.status(seen_from);
     let nodes = status["nodes"].as_array().unwrap().iter();
     nodes.map(|n| (n["incarnation"].clone(), n["state"].clone(), n["term"].clone())).collect()
 }
 
 /// How many datagrams a node refused, by reason.
-fn refused(pair: &Pair, node: Node) -> BTreeMap<String, u64> {
+pub(crate) fn refused(pair: &Pair, node: Node) -> BTreeMap<String, u64> {
     let status = pair.status(node);
     let list = status["refused"].as_array().unwrap().iter();
     list.map(|r| (r["reason"].as_str().unwrap().to_owned(), r["count"].as_u64().unwrap())).collect()
@@ -152,11 +152,11 @@ fn a_flood_of_forged_heartbeats_is_counted_and_changes_nothing() {
             (counted.values().sum::<u64>() >= sent / 2).then_some(counted)
         });
         println!("{node}: of {sent} forgeries refused: {counted:?}");
-        for reason in
-            ["wrong-length", "too-long", "not-a-heartbeat", "other-version", "other-cluster"]
-        {
+        // Of what has not the look of a heartbeat of this pair the kernel lets a sample through.
+        for reason in ["wrong-length", "other-version", "other-cluster"] {
             assert!(counted.contains_key(reason), "{reason}: {counted:?}");
         }
+        assert!(counted["dropped-by-kernel"] >= sent / 8, "{counted:?}");
         for reason in ["wrong-key", "stranger", "not-for-us", "other-link"] {
             assert!(counted[reason] >= sent / 40, "{reason}: {counted:?}");
         }

@@ -1,17 +1,19 @@
 //! A machine that nobody invited: a NIC of its own in a network of the pair, and a packet socket
 //! through which it says whatever it likes. It also taps heartbeats at a node's NIC.
 
-use std::io::Read;
+use std::io::{IoSlice, Read};
 use std::os::fd::AsRawFd;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::{LinkAddr, MsgFlags, bind, sendto};
+use nix::sys::socket::{ControlMessage, LinkAddr, MsgFlags, MultiHeaders, bind, sendmmsg, sendto};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::lab::client::is_quiet;
 use crate::lab::plan::service_mac;
 use crate::lab::{Lab, Node, netns};
+use crate::pair::Pair;
 
 /// The intruder's own MAC.
 pub const MAC: [u8; 6] = [2, 0, 0, 0, 0xee, 1];
@@ -36,12 +38,16 @@ pub struct Intruder {
 impl Intruder {
     /// Plugs it into a bridge of the lab's switch; it goes together with the lab.
     pub fn plug(lab: &Lab, bridge: &str) -> Self {
+        Self::plug_as(lab, bridge, "x")
+    }
+
+    fn plug_as(lab: &Lab, bridge: &str, name: &str) -> Self {
         let prefix = prefix(lab);
-        let (own, switch) = (format!("{prefix}-x"), format!("{prefix}-sw"));
+        let (own, switch) = (format!("{prefix}-{name}"), format!("{prefix}-sw"));
         netns::create(&own);
         let mac = MAC.map(|byte| format!("{byte:02x}")).join(":");
-        let link = format!("link add x-port type veth peer name x0 address {mac} netns {own}");
-        let port = format!("link set x-port master {bridge} up");
+        let link = format!("link add {name}-port type veth peer name x0 address {mac} netns {own}");
+        let port = format!("link set {name}-port master {bridge} up");
         netns::ip_batch(&switch, &[link, port]);
         netns::ip_batch(&own, &["link set x0 up".to_owned()]);
         let (socket, nic) = packet_socket(&own, "x0");
@@ -69,6 +75,41 @@ impl Intruder {
     fn send(&self, frame: &[u8]) {
         // A full queue loses a frame, as a wire would.
         sendto(self.socket.as_raw_fd(), frame, &self.nic, MsgFlags::empty()).ok();
+    }
+}
+
+/// How many flooders were plugged in: each needs a name of its own.
+static PLUGGED: AtomicU32 = AtomicU32::new(0);
+
+/// A machine that sends as fast as it can: whole bursts in one system call.
+pub struct Flooder {
+    socket: Socket,
+    nic: LinkAddr,
+    frames: Vec<Vec<u8>>,
+}
+
+impl Flooder {
+    /// Plugs it in; its datagrams seem to come from the other node of `to`.
+    pub fn aim(pair: &Pair, to: Node, datagrams: &[Vec<u8>]) -> Self {
+        let number = PLUGGED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("f{to}{number}");
+        let Intruder { socket, nic } = Intruder::plug_as(&pair.lab, "hb0", &name);
+        let frames = datagrams.iter().map(|payload| datagram(to.other(), payload)).collect();
+        Self { socket, nic, frames }
+    }
+
+    /// Sends `count` of them, from number `from` on; the value is how many left.
+    pub fn burst(&self, count: u64, from: u64) -> u64 {
+        let first = usize::try_from(from).unwrap() % self.frames.len();
+        let frames = self.frames.iter().cycle().skip(first).take(usize::try_from(count).unwrap());
+        let parts: Vec<[IoSlice<'_>; 1]> = frames.map(|frame| [IoSlice::new(frame)]).collect();
+        let addresses = vec![Some(self.nic); parts.len()];
+        let mut headers = MultiHeaders::preallocate(parts.len(), None);
+        let fd = self.socket.as_raw_fd();
+        let none: [ControlMessage<'_>; 0] = [];
+        let sent = sendmmsg(fd, &mut headers, &parts, addresses, none, MsgFlags::empty());
+        // A full queue loses the rest, as a wire would.
+        sent.map_or(count, |sent| u64::try_from(sent.count()).unwrap())
     }
 }
 
