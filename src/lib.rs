@@ -31,7 +31,8 @@
 //! | the states and the ways between them | [`engine::role`] |
 //! | how power is cut and read back, frozen | `engine::fence`, carried out by [`io::fence`] |
 //! | who is heard, replays, incarnations | `engine::peer`, `engine::link`, `engine::freshness` |
-//! | heartbeats on the wire, keys | [`wire::heartbeat`], [`wire::auth`], [`io::udp`] |
+//! | heartbeats on the wire, keys | [`wire::heartbeat`], [`wire::short`], [`wire::auth`] |
+//! | links: UDP, serial lines | [`io::link`], [`io::udp`], [`io::serial`], [`wire::serial_frame`] |
 //! | virtual IPs, announcements, carriers | [`io::vips`], [`io::announce`], [`io::network`] |
 //! | the BMC's language | [`wire::ipmi`] |
 //! | the configuration file and its errors | [`config`] |

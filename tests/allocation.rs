@@ -71,7 +71,7 @@ fn the_counter_counts() {
 // Out: 4000 heartbeats and more were decided, written, read and heard; nothing was allocated.
 #[test]
 fn heartbeats_in_steady_state_allocate_nothing() {
-    for medium in [Medium::Value, Medium::Wire] {
+    for medium in [Medium::Value, Medium::Wire, Medium::Line] {
         let mut duo = Duo::new(2, medium);
         let heard = duo.heard;
         let allocated = allocations(|| {

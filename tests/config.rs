@@ -59,6 +59,16 @@ impl Files for Imagined {
     fn is_in_memory(&self, path: &Path) -> bool {
         path.starts_with("/run")
     }
+
+    fn device_name(&self, path: &Path) -> Option<String> {
+        let known = [
+            ("/dev/ttyS0", "ttyS0"),
+            ("/dev/ttyS1", "ttyS1"),
+            ("/dev/serial/by-id/usb-FTDI-port0", "ttyUSB0"),
+        ];
+        let found = known.into_iter().find(|(known, _)| path == Path::new(known));
+        found.map(|(_, name)| name.to_owned())
+    }
 }
 
 /// The machine that `host` is called, or that will be `node` whatever it is called.
@@ -77,6 +87,7 @@ fn machine(node: Option<&str>, host: &str) -> MachineFacts {
             nic("eth6", &[&format!("10.88.0.{own}/24"), "fe80::1/64"]),
             nic("eth7", &[&format!("10.89.0.{own}/24")]),
         ],
+        consoles: vec!["tty0".to_owned(), "ttyS1".to_owned()],
     }
 }
 
@@ -120,7 +131,7 @@ fn the_manual_page_tells_every_key_and_its_example_is_accepted() {
         for line in plan(&text, node).normalised.lines() {
             // Names of links are the only keys that are not the file's own words.
             let Some((key, _)) = line.split_once(" = ") else { continue };
-            let known = key.starts_with("hb") || key.starts_with("\"hb");
+            let known = ["hb", "\"hb", "cable"].iter().any(|link| key.starts_with(link));
             let told = [format!(".It Ic {key} "), format!(" {key} ,"), format!(", {key} =")];
             assert!(known || told.iter().any(|form| page.contains(form)), "{key} is not told");
         }
@@ -164,11 +175,11 @@ fn both_nodes_have_the_same_digests_and_other_peers() {
     let (one, two) = (plan(&text, "smw1"), plan(&text, "smw2"));
     let digests = |plan: &Plan| (plan.cluster_id, plan.config_digest);
     assert_eq!(digests(&one), digests(&two));
-    let Transport::Udp(link) = &one.links[0].transport;
+    let Transport::Udp(link) = &one.links[0].transport else { panic!("not UDP") };
     assert_eq!((link.nic.as_str(), link.port), ("eth6", 694));
     assert_eq!(link.local.to_string(), "10.88.0.1");
     assert_eq!(link.peers, [(NodeId::new(2).unwrap(), "10.88.0.2".parse().unwrap())]);
-    let Transport::Udp(back) = &two.links[0].transport;
+    let Transport::Udp(back) = &two.links[0].transport else { panic!("not UDP") };
     assert_eq!(back.peers, [(NodeId::new(1).unwrap(), "10.88.0.1".parse().unwrap())]);
 }
 
@@ -206,8 +217,14 @@ fn the_unusual_file_means_what_it_says() {
     assert_eq!(plan.nodes.iter().map(|id| id.get()).collect::<Vec<_>>(), [1, 7]);
     assert_eq!(plan.fence_delay, Duration::from_secs(5), "the lower id goes first");
     let rhythm: Vec<_> = plan.links.iter().map(|link| link.settings.deadtime.as_millis()).collect();
-    assert_eq!(rhythm, [100, 1_500]);
+    assert_eq!(rhythm, [100, 100, 1_500, 1_000], "cable, hb.0, hb1, and hbs ten times slower");
     assert_eq!(plan.timing.initdead, Duration::from_secs(15), "ten of the longest deadtime");
+    let backups: Vec<_> = plan.links.iter().map(|link| link.backup).collect();
+    assert_eq!(backups, [false, false, false, true]);
+    let Transport::Serial(cable) = &plan.links[0].transport else { panic!("not serial") };
+    assert_eq!(cable.device, Path::new("/dev/ttyS0"));
+    assert_eq!((cable.baud.bits_per_second(), cable.rtscts), (921_600, true));
+    assert_eq!(cable.peer.get(), 1);
     let devices: Vec<_> = plan.devices.iter().map(|device| device.name.as_str()).collect();
     assert_eq!(
         devices,
@@ -297,7 +314,7 @@ fn a_machine_that_is_not_asked_keeps_no_daemon_from_starting() {
     for (node, host) in [(None, "smw1.example.com"), (Some("smw1"), ""), (Some("smw1"), "smw1")] {
         let strict = check(&text, node, host);
         assert!(strict.plan.is_none() && strict.findings.to_string().contains("no NIC eth9"));
-        let unasked = MachineFacts { host_name: host.to_owned(), nics: Vec::new() };
+        let unasked = MachineFacts { host_name: host.to_owned(), ..MachineFacts::default() };
         let read = config::check("tandem.toml", &text, node, &unasked, &Imagined::new());
         let plan = read.plan.unwrap_or_else(|| panic!("refused:\n{}", read.findings));
         assert_eq!(plan.local.get(), 1);

@@ -1,4 +1,4 @@
-//! UDP heartbeat links in network namespaces of their own. Needs root.
+//! Heartbeat links: UDP in network namespaces of their own, which needs root; serial below.
 //!
 //! Each test is one thread with two fresh namespaces, `a` and `b`, and a veth pair `hb` between
 //! them. A socket stays in the namespace in which it was made; the thread goes to and fro. The
@@ -8,8 +8,14 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
+    clippy::panic,
     reason = "tests"
 )]
+
+#[path = "support/cable.rs"]
+mod cable;
+#[path = "links/serial.rs"]
+mod serial;
 
 use std::fs::File;
 use std::io::Read as _;
@@ -23,7 +29,8 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::time::{ClockId, clock_gettime};
 use socket2::{Domain, Protocol, Socket, Type};
 use tandem::config::link::UdpLinkConfig;
-use tandem::io::udp::{DRAIN_MAX, Drained, RECOVERED_MIN, REOPEN_INTERVAL, UdpChange, UdpLink};
+use tandem::io::link::{Drained, LinkChange, RECOVERED_MIN, REOPEN_INTERVAL};
+use tandem::io::udp::{DRAIN_MAX, UdpLink};
 use tandem::types::{Instant, NodeId};
 
 const PORT: u16 = 694;
@@ -142,15 +149,15 @@ impl End {
         };
         let poll = Poll::new().unwrap();
         let mut link = UdpLink::new(config, Token(7));
-        assert_eq!(link.reopen(poll.registry(), now()), Some(UdpChange::Opened));
+        assert_eq!(link.reopen(poll.registry(), now()), Some(LinkChange::Opened));
         Self { link, poll, to: node(to) }
     }
 
-    fn send(&mut self, bytes: &[u8]) -> Option<UdpChange> {
+    fn send(&mut self, bytes: &[u8]) -> Option<LinkChange> {
         self.link.send(self.to, bytes, now())
     }
 
-    fn reopen(&mut self, now: Instant) -> Option<UdpChange> {
+    fn reopen(&mut self, now: Instant) -> Option<LinkChange> {
         self.link.reopen(self.poll.registry(), now)
     }
 
@@ -310,7 +317,7 @@ fn a_nic_that_is_down_is_told_once_and_recovers() {
     let (mut a, mut b) = world.ends("10.9.0.1", "10.9.0.2", None);
     ip("link set hb down");
     let told = a.send(b"x");
-    assert!(matches!(told, Some(UdpChange::SendFails { .. })), "{told:?}");
+    assert!(matches!(told, Some(LinkChange::SendFails { .. })), "{told:?}");
     for _ in 0..20 {
         assert_eq!(a.send(b"x"), None);
     }
@@ -321,7 +328,7 @@ fn a_nic_that_is_down_is_told_once_and_recovers() {
     for _ in 1..RECOVERED_MIN {
         assert_eq!(a.send(b"y"), None);
     }
-    assert_eq!(a.send(b"y"), Some(UdpChange::SendWorks { to: node(2) }));
+    assert_eq!(a.send(b"y"), Some(LinkChange::SendWorks { to: node(2) }));
     assert_eq!(a.link.send_error(node(2)), None);
     pass(Duration::from_millis(50));
     assert!(b.take_bytes().contains(&b"y".to_vec()));
@@ -339,11 +346,11 @@ fn a_nic_that_is_deleted_and_made_again_is_found_again() {
     ] {
         let (mut a, _b) = world.ends(local, peer, group);
         ip("link del hb");
-        assert_eq!(a.send(b"x"), Some(UdpChange::NicGone), "{local} {group:?}");
+        assert_eq!(a.send(b"x"), Some(LinkChange::Gone), "{local} {group:?}");
         assert!(!a.link.is_open());
         let first = now();
         let told = a.reopen(first);
-        assert!(matches!(told, Some(UdpChange::OpenFailed(_))), "{told:?}");
+        assert!(matches!(told, Some(LinkChange::OpenFailed(_))), "{told:?}");
         assert_eq!(a.link.next_deadline(), Some(first + REOPEN_INTERVAL));
         assert_eq!(a.reopen(first + REOPEN_INTERVAL / 2), None);
         assert_eq!(a.reopen(first + REOPEN_INTERVAL), None, "the same error is not told again");
@@ -351,7 +358,7 @@ fn a_nic_that_is_deleted_and_made_again_is_found_again() {
         world.lay_cable("hb");
         assert_eq!(a.reopen(first + REOPEN_INTERVAL), None, "not due yet");
         a.link.hasten();
-        assert_eq!(a.reopen(first + REOPEN_INTERVAL), Some(UdpChange::Opened));
+        assert_eq!(a.reopen(first + REOPEN_INTERVAL), Some(LinkChange::Opened));
         world.in_b();
         let mut b = End::open(peer, 1, local, group);
         world.in_a();

@@ -26,6 +26,10 @@ impl Files for Imagined {
     fn is_in_memory(&self, path: &Path) -> bool {
         path.starts_with("/run")
     }
+
+    fn device_name(&self, path: &Path) -> Option<String> {
+        path.file_name().map(|name| name.to_string_lossy().into_owned())
+    }
 }
 
 /// As every node that the text could mean.
@@ -33,7 +37,7 @@ pub fn run(data: &[u8]) {
     let Ok(text) = core::str::from_utf8(data) else { return };
     for node in [None, Some("smw1")] {
         let host_name = if node.is_none() { "smw1".to_owned() } else { String::new() };
-        let facts = MachineFacts { host_name, nics: Vec::new() };
+        let facts = MachineFacts { host_name, ..MachineFacts::default() };
         let checked = config::check("tandem.toml", text, node, &facts, &Imagined);
         let told = checked.findings.to_string();
         let is_plain = told.chars().all(|c| c == '\n' || !c.is_control());

@@ -311,10 +311,11 @@ impl Life {
             sent: *seq * 1_000_000,
             echo_sent: u64::from(choices.byte()) * 1_000_000,
             echo_held: u64::from(choices.byte()) * 1_000_000,
-            config_digest: if bits & 16 == 0 { 5 } else { 6 },
-            failcount_digest: 0,
+            // What is said in turns is not always said.
+            config_digest: (bits & 32 == 0).then_some(if bits & 16 == 0 { 5 } else { 6 }),
+            failcount_digest: (bits & 64 == 0).then_some(0),
             good_nics: choices.byte(),
-            macs: [Mac([2, 0, 0, 0, 0, from + 1]); NICS_MAX],
+            macs: [(bits & 128 == 0).then_some(Mac([2, 0, 0, 0, 0, from + 1])); NICS_MAX],
             hears,
         };
         let ago = u64::from(choices.byte() >> 4) * 20_000_000;

@@ -13,12 +13,13 @@ pub mod flight;
 pub mod heartbeat;
 pub mod netlink;
 pub mod packets;
+pub mod serial;
 
 /// One way in.
 pub type Run = fn(&[u8]);
 
 /// All of them, by the names of their targets.
-pub const ALL: [(&str, Run); 7] = [
+pub const ALL: [(&str, Run); 8] = [
     ("config", config::run),
     ("control", control::run),
     ("engine", engine::run),
@@ -26,4 +27,5 @@ pub const ALL: [(&str, Run); 7] = [
     ("heartbeat", heartbeat::run),
     ("netlink", netlink::run),
     ("packets", packets::run),
+    ("serial", serial::run),
 ];

@@ -7,7 +7,7 @@
 use core::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
@@ -45,6 +45,13 @@ impl Files for Disk {
             let kind = found.filesystem_type();
             kind == TMPFS_MAGIC || kind == RAMFS_MAGIC
         })
+    }
+
+    fn device_name(&self, path: &Path) -> Option<String> {
+        let device = std::fs::canonicalize(path).ok()?;
+        let kind = std::fs::metadata(&device).ok()?.file_type();
+        let name = device.file_name()?.to_string_lossy().into_owned();
+        kind.is_char_device().then_some(name)
     }
 }
 

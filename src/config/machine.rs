@@ -1,8 +1,8 @@
 //! The pair against the machine it is read on: which node this is, whether its NICs are there and
 //! have the addresses that the pair needs.
 
-use super::finding::{Findings, Place};
-use super::pair::{Pair, PairKind, PairNode};
+use super::finding::{At, Findings, Place};
+use super::pair::{Pair, PairCarrier, PairKind, PairNode};
 use super::secret::Files;
 use crate::types::IpNet;
 
@@ -14,6 +14,8 @@ pub struct MachineFacts {
     /// The NICs with their addresses and prefixes; a NIC without any is listed too. Empty if
     /// nothing shall be asked of this machine: every machine has at least `lo`.
     pub nics: Vec<(String, Vec<IpNet>)>,
+    /// The terminals that the kernel prints on, by its names, as in `ttyS0`.
+    pub consoles: Vec<String>,
 }
 
 /// The node that the plan is for.
@@ -96,6 +98,7 @@ pub(super) fn check(
     let Some(local) = local else { return };
     if local.here {
         check_links(pair, local, facts, findings);
+        check_lines(pair, local, facts, files, findings);
         check_vips(pair, local, facts, findings);
         let runtime_dir = &pair.runtime.runtime_dir;
         if !files.is_in_memory(runtime_dir) {
@@ -116,11 +119,12 @@ pub(super) fn check(
 
 fn check_links(pair: &Pair, local: Local<'_>, facts: &MachineFacts, findings: &mut Findings) {
     for link in &pair.links {
-        let Some(nets) = nets_of(facts, &link.nic.value, &link.nic.place, local, findings) else {
+        let PairCarrier::Udp { nic: at, addresses, .. } = &link.carrier else { continue };
+        let nic = &at.value;
+        let Some(nets) = nets_of(facts, nic, &at.place, local, findings) else {
             continue;
         };
-        let nic = &link.nic.value;
-        let own = link.addresses.iter().find(|(id, _)| *id == local.id);
+        let own = addresses.iter().find(|(id, _)| *id == local.id);
         let Some((_, own)) = own else { continue };
         let Some(net) = nets.iter().find(|net| net.addr() == own.value) else {
             let wrong = format!("{nic} of this node does not have {}{}", own.value, has(nets));
@@ -128,7 +132,7 @@ fn check_links(pair: &Pair, local: Local<'_>, facts: &MachineFacts, findings: &m
             findings.error(&own.place, wrong, instead);
             continue;
         };
-        for (id, peer) in &link.addresses {
+        for (id, peer) in addresses {
             if *id != local.id
                 && peer.value.is_ipv4() == own.value.is_ipv4()
                 && !net.contains(peer.value)
@@ -137,6 +141,40 @@ fn check_links(pair: &Pair, local: Local<'_>, facts: &MachineFacts, findings: &m
                 let instead = "write an address in it: a heartbeat link crosses no router";
                 findings.warn(&peer.place, wrong, instead);
             }
+        }
+    }
+}
+
+/// The serial lines: the devices are there, and nobody else speaks on them.
+fn check_lines(
+    pair: &Pair,
+    local: Local<'_>,
+    facts: &MachineFacts,
+    files: &dyn Files,
+    findings: &mut Findings,
+) {
+    for link in &pair.links {
+        let PairCarrier::Serial { devices, .. } = &link.carrier else { continue };
+        let own = devices.iter().find(|(id, _)| *id == local.id);
+        let Some((_, At { place, value: device })) = own else { continue };
+        let Some(name) = files.device_name(device) else {
+            let node = &local.node.name;
+            let wrong = format!("this node ({node}) has no device {}", device.display());
+            let instead = "plug the adapter in, or write one that it has: ls /dev/ttyS* \
+                           /dev/serial/by-id/*";
+            findings.error(place, wrong, instead);
+            continue;
+        };
+        if facts.consoles.contains(&name) {
+            let wrong = format!(
+                "the kernel prints on {name}: what it prints costs the other node heartbeats, and \
+                 heartbeats are typed into a login there"
+            );
+            let instead = format!(
+                "take console={name} off the kernel's command line, and run: systemctl disable \
+                 --now serial-getty@{name}"
+            );
+            findings.warn(place, wrong, instead);
         }
     }
 }

@@ -40,7 +40,7 @@ use std::path::PathBuf;
 pub use device::{Device, DeviceKind, Fingerprint, Login, Secret, Suite, Trust};
 pub use finding::{At, Finding, Findings, Severity};
 pub use key_file::{HeartbeatKey, HeartbeatKeys, KeyFile};
-pub use link::UdpLinkConfig;
+pub use link::{Baud, SerialLinkConfig, UdpLinkConfig};
 pub use machine::MachineFacts;
 pub use metadata::AgentUse;
 pub use network::{ServiceNic, Vip};

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use super::device::{Login, Suite, Trust};
 use super::finding::{At, Place};
+use super::link::Baud;
 use super::network::{ServiceNic, Vip};
 use super::plan::{Runtime, Timing};
 use super::raw::Fencing;
@@ -42,11 +43,25 @@ pub(super) struct PairNode {
 /// One heartbeat link.
 pub(super) struct PairLink {
     pub(super) name: At<String>,
-    pub(super) nic: At<String>,
-    pub(super) port: u16,
-    pub(super) group: Option<IpAddr>,
     pub(super) rhythm: Rhythm,
-    pub(super) addresses: Vec<(NodeId, At<IpAddr>)>,
+    pub(super) backup: bool,
+    pub(super) carrier: PairCarrier,
+}
+
+/// What carries a link.
+pub(super) enum PairCarrier {
+    Udp { nic: At<String>, port: u16, group: Option<IpAddr>, addresses: Vec<(NodeId, At<IpAddr>)> },
+    Serial { baud: Baud, rtscts: bool, devices: Vec<(NodeId, At<PathBuf>)> },
+}
+
+impl PairLink {
+    /// The addresses of the nodes on it; none on a serial line.
+    pub(super) fn addresses(&self) -> &[(NodeId, At<IpAddr>)] {
+        match &self.carrier {
+            PairCarrier::Udp { addresses, .. } => addresses,
+            PairCarrier::Serial { .. } => &[],
+        }
+    }
 }
 
 /// The heartbeats' rhythm.
@@ -55,6 +70,18 @@ pub(super) struct Rhythm {
     pub(super) keepalive: Duration,
     pub(super) warntime: Duration,
     pub(super) deadtime: Duration,
+}
+
+impl Rhythm {
+    /// The same rhythm, so many times slower.
+    pub(super) fn slowed(self, times: u32) -> Self {
+        let slowed = |duration: Duration| duration.saturating_mul(times);
+        Self {
+            keepalive: slowed(self.keepalive),
+            warntime: slowed(self.warntime),
+            deadtime: slowed(self.deadtime),
+        }
+    }
 }
 
 /// One fence device.

@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::device::Device;
 use super::key_file::HeartbeatKeys;
-use super::link::UdpLinkConfig;
+use super::link::{SerialLinkConfig, UdpLinkConfig};
 use super::network::{ServiceNic, Vip};
-use super::pair::{Pair, PairDevice};
+use super::pair::{Pair, PairCarrier, PairDevice, PairLink};
 use super::print;
 use super::secret::Secrets;
 use crate::engine::Settings;
@@ -95,6 +95,8 @@ pub struct Link {
     pub settings: LinkSettings,
     /// What carries it.
     pub transport: Transport,
+    /// Whether it is there for the case that the others fail.
+    pub backup: bool,
 }
 
 /// What carries a heartbeat path.
@@ -102,6 +104,8 @@ pub struct Link {
 pub enum Transport {
     /// UDP over one NIC.
     Udp(UdpLinkConfig),
+    /// A serial line.
+    Serial(SerialLinkConfig),
 }
 
 /// `[runtime]`.
@@ -199,24 +203,43 @@ pub(super) fn build(pair: Pair, local: NodeId, secrets: Option<Secrets>) -> Opti
 fn links(pair: &Pair, local: NodeId) -> Option<Vec<Link>> {
     let mut links = Vec::new();
     for (index, link) in pair.links.iter().enumerate() {
-        let own = link.addresses.iter().find(|(id, _)| *id == local)?;
-        let peers = link.addresses.iter().filter(|(id, _)| *id != local);
         let settings = LinkSettings {
             id: LinkId(u8::try_from(index).ok()?),
             keepalive: link.rhythm.keepalive,
             warntime: link.rhythm.warntime,
             deadtime: link.rhythm.deadtime,
         };
-        let transport = Transport::Udp(UdpLinkConfig {
-            nic: link.nic.value.clone(),
-            local: own.1.value,
-            peers: peers.map(|(id, at)| (*id, at.value)).collect(),
-            group: link.group,
-            port: link.port,
-        });
-        links.push(Link { settings, transport });
+        let transport = transport(link, local)?;
+        links.push(Link { settings, transport, backup: link.backup });
     }
     Some(links)
+}
+
+/// What carries a link, as node `local` sees it.
+fn transport(link: &PairLink, local: NodeId) -> Option<Transport> {
+    match &link.carrier {
+        PairCarrier::Udp { nic, port, group, addresses } => {
+            let own = addresses.iter().find(|(id, _)| *id == local)?;
+            let peers = addresses.iter().filter(|(id, _)| *id != local);
+            Some(Transport::Udp(UdpLinkConfig {
+                nic: nic.value.clone(),
+                local: own.1.value,
+                peers: peers.map(|(id, at)| (*id, at.value)).collect(),
+                group: *group,
+                port: *port,
+            }))
+        }
+        PairCarrier::Serial { baud, rtscts, devices } => {
+            let own = devices.iter().find(|(id, _)| *id == local)?;
+            let (peer, _) = devices.iter().find(|(id, _)| *id != local)?;
+            Some(Transport::Serial(SerialLinkConfig {
+                device: own.1.value.clone(),
+                baud: *baud,
+                rtscts: *rtscts,
+                peer: *peer,
+            }))
+        }
+    }
 }
 
 /// The levels of a node in order. A level lasts as long as its slowest device.

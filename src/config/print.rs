@@ -7,9 +7,10 @@ use core::fmt::Display;
 
 use super::device::{Login, Suite, Trust};
 use super::duration::print as time;
-use super::pair::{Pair, PairDevice, PairKind};
+use super::pair::{Pair, PairCarrier, PairDevice, PairKind, PairLink};
 use super::plan::{Priority, Runtime, Timing};
 use super::raw::Fencing;
+use crate::types::NodeId;
 
 /// `pair` as a file. Nothing if what every file needs is missing.
 pub(super) fn print(pair: &Pair) -> Option<String> {
@@ -33,22 +34,11 @@ pub(super) fn print(pair: &Pair) -> Option<String> {
         );
         page.table(&["nodes", &node.name, "links"]);
         for link in &pair.links {
-            for (_, at) in link.addresses.iter().filter(|(id, _)| *id == node.id) {
-                page.text(&key(&link.name.value), at.value);
-            }
+            print_end(link, node.id, &mut page);
         }
     }
     for link in &pair.links {
-        page.table(&["links", &link.name.value]);
-        page.text("type", "udp");
-        page.text("nic", &link.nic.value);
-        page.plain("port", link.port);
-        if let Some(group) = link.group {
-            page.text("group", group);
-        }
-        page.text("keepalive", time(link.rhythm.keepalive));
-        page.text("warntime", time(link.rhythm.warntime));
-        page.text("deadtime", time(link.rhythm.deadtime));
+        print_link(link, &mut page);
     }
     for nic in pair.nics.iter().map(|at| &at.value) {
         page.table(&["nics", &nic.name]);
@@ -77,6 +67,46 @@ pub(super) fn print(pair: &Pair) -> Option<String> {
     }
     print_runtime(&pair.runtime, &mut page);
     Some(page.0)
+}
+
+/// A node's end of a link.
+fn print_end(link: &PairLink, node: NodeId, page: &mut Page) {
+    let name = key(&link.name.value);
+    match &link.carrier {
+        PairCarrier::Udp { addresses, .. } => {
+            for (_, at) in addresses.iter().filter(|(id, _)| *id == node) {
+                page.text(&name, at.value);
+            }
+        }
+        PairCarrier::Serial { devices, .. } => {
+            for (_, at) in devices.iter().filter(|(id, _)| *id == node) {
+                page.text(&name, at.value.display());
+            }
+        }
+    }
+}
+
+fn print_link(link: &PairLink, page: &mut Page) {
+    page.table(&["links", &link.name.value]);
+    match &link.carrier {
+        PairCarrier::Udp { nic, port, group, .. } => {
+            page.text("type", "udp");
+            page.text("nic", &nic.value);
+            page.plain("port", port);
+            if let Some(group) = group {
+                page.text("group", group);
+            }
+        }
+        PairCarrier::Serial { baud, rtscts, .. } => {
+            page.text("type", "serial");
+            page.plain("baud", baud);
+            page.plain("rtscts", rtscts);
+        }
+    }
+    page.plain("backup", link.backup);
+    page.text("keepalive", time(link.rhythm.keepalive));
+    page.text("warntime", time(link.rhythm.warntime));
+    page.text("deadtime", time(link.rhythm.deadtime));
 }
 
 fn print_timing(timing: &Timing, page: &mut Page) {

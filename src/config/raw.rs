@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use super::device::{IPMI_USER_LEN_MAX, Suite};
 use super::finding::{At, Findings, Place};
+use super::link::Baud;
 use super::read::{self, NAME_LEN_MAX, Wrong};
 use super::redfish::{self, RawRedfish};
 use super::tree::{Scalar, Section};
@@ -65,8 +66,9 @@ pub(super) struct RawNode {
     pub(super) id: Option<At<i64>>,
     pub(super) fence_delay: Option<At<Duration>>,
     pub(super) fencing: Option<At<Fencing>>,
-    /// By link name; an address that is none was told about and is absent here.
-    pub(super) links: Vec<(At<String>, Option<At<IpAddr>>)>,
+    /// By link name: an address or a device, as the link's type tells. What is no text was told
+    /// about and is absent here.
+    pub(super) links: Vec<(At<String>, Option<At<String>>)>,
 }
 
 /// `fencing` of a node.
@@ -81,10 +83,26 @@ pub(super) enum Fencing {
 /// `[links.NAME]`.
 pub(super) struct RawLink {
     pub(super) name: At<String>,
-    pub(super) nic: Option<At<String>>,
-    pub(super) port: Option<At<u16>>,
-    pub(super) group: Option<At<IpAddr>>,
+    /// Nothing if the type is none.
+    pub(super) carrier: Option<RawCarrier>,
+    pub(super) backup: bool,
     pub(super) rhythm: RawRhythm,
+}
+
+/// What belongs to one type of link.
+pub(super) enum RawCarrier {
+    Udp {
+        nic: Option<At<String>>,
+        port: Option<At<u16>>,
+        group: Option<At<IpAddr>>,
+    },
+    Serial {
+        /// On nodes that do not say another.
+        device: Option<At<PathBuf>>,
+        /// A value that is none was told about.
+        baud: Option<Baud>,
+        rtscts: bool,
+    },
 }
 
 /// `[nics.NAME]`.
@@ -213,16 +231,16 @@ fn node(name: At<String>, section: &Section<'_>, f: &mut Findings) -> Option<Raw
     section.refuse_unknown(&words::NODE, f);
     let accepted = accept_name(&name, read::name, f);
     let links = section.section("links", "[nodes.NAME.links]", f);
-    let address = |link: String, f: &mut Findings| {
-        let address = links.text(&link, read::address, "10.88.0.1", f);
-        (At { place: links.place_of(&link), value: link }, address)
+    let end = |link: String, f: &mut Findings| {
+        let end = links.text(&link, |text| Ok(text.to_owned()), "10.88.0.1", f);
+        (At { place: links.place_of(&link), value: link }, end)
     };
     let node = RawNode {
         name,
         id: section.number("id", 1, i64::from(NodeId::MAX), f),
         fence_delay: section.duration("fence-delay", "5s", f),
         fencing: section.text("fencing", fencing, "devices", f),
-        links: links.names().into_iter().map(|link| address(link, f)).collect(),
+        links: links.names().into_iter().map(|link| end(link, f)).collect(),
     };
     accepted.then_some(node)
 }
@@ -239,30 +257,79 @@ fn fencing(text: &str) -> Result<Fencing, Wrong> {
 }
 
 fn link(name: At<String>, section: &Section<'_>, f: &mut Findings) -> Option<RawLink> {
-    section.refuse_unknown(&words::LINK, f);
     let accepted = accept_name(&name, read::name, f);
-    section.require("nic", "write nic = \"eth6\", the NIC that carries the link", f);
-    let _udp = section.text("type", link_type, "udp", f);
+    // Of a type that is none, the rest cannot be judged.
+    let is_written = section.names().iter().any(|key| key == "type");
+    let kind = section.text("type", link_type, "udp", f).map(|at| at.value);
+    let carrier = match kind.or((!is_written).then_some(LinkType::Udp)) {
+        Some(LinkType::Udp) => Some(udp(section, f)),
+        Some(LinkType::Serial) => Some(serial(section, f)),
+        None => None,
+    };
     let link = RawLink {
         name,
-        nic: section.text("nic", read::nic_name, "eth6", f),
-        port: port(section, f),
-        group: section.text("group", group, "239.255.88.1", f),
+        carrier,
+        backup: section.flag("backup", f).is_some_and(|at| at.value),
         rhythm: rhythm(section, f),
     };
     accepted.then_some(link)
 }
 
-fn link_type(text: &str) -> Result<(), Wrong> {
-    if text == "udp" {
-        return Ok(());
-    }
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum LinkType {
+    Udp,
+    Serial,
+}
+
+fn link_type(text: &str) -> Result<LinkType, Wrong> {
     let instead = match text {
+        "udp" => return Ok(LinkType::Udp),
+        "serial" => return Ok(LinkType::Serial),
         "ucast" | "unicast" | "bcast" | "broadcast" => "write \"udp\"",
         "mcast" | "multicast" => "write \"udp\", and group = \"239.255.88.1\"",
-        _ => "write \"udp\", the only type so far",
+        "tty" | "rs232" | "nullmodem" | "null-modem" => "write \"serial\"",
+        _ => "write \"udp\" or \"serial\"",
     };
     Err(Wrong::new(format!("{text:?} is not a type of link"), instead))
+}
+
+fn udp(section: &Section<'_>, f: &mut Findings) -> RawCarrier {
+    section.refuse_unknown(&words::LINK, f);
+    section.require("nic", "write nic = \"eth6\", the NIC that carries the link", f);
+    RawCarrier::Udp {
+        nic: section.text("nic", read::nic_name, "eth6", f),
+        port: port(section, f),
+        group: section.text("group", group, "239.255.88.1", f),
+    }
+}
+
+fn serial(section: &Section<'_>, f: &mut Findings) -> RawCarrier {
+    section.refuse_unknown(&words::SERIAL_LINK, f);
+    RawCarrier::Serial {
+        device: section.text("device", read::path, "/dev/ttyS0", f),
+        baud: baud(section, f),
+        rtscts: section.flag("rtscts", f).is_some_and(|at| at.value),
+    }
+}
+
+/// The speed as written, or the usual one; nothing if it is none.
+fn baud(section: &Section<'_>, f: &mut Findings) -> Option<Baud> {
+    if !section.names().iter().any(|key| key == "baud") {
+        return Some(Baud::default());
+    }
+    let At { place, value } = section.scalar("baud", f)?;
+    let shown = match value {
+        Scalar::Number(number) => match Baud::new(number) {
+            Some(baud) => return Some(baud),
+            None => number.to_string(),
+        },
+        Scalar::Text(text) => format!("the text {text:?}"),
+        Scalar::Flag(flag) => flag.to_string(),
+    };
+    let list: Vec<_> = Baud::ALL.iter().map(Baud::to_string).collect();
+    let instead = format!("write one of, without quotes: {}", list.join(", "));
+    f.error(&place, format!("{shown} is not a speed of serial lines"), instead);
+    None
 }
 
 fn group(text: &str) -> Result<IpAddr, Wrong> {

@@ -31,6 +31,10 @@ pub trait Files {
 
     /// Whether what is written below `path`, which need not exist, is kept in memory alone.
     fn is_in_memory(&self, path: &Path) -> bool;
+
+    /// The kernel's name of the character device at `path`, links followed, as in `ttyS0`; nothing
+    /// if there is none.
+    fn device_name(&self, path: &Path) -> Option<String>;
 }
 
 /// A file that was read.

@@ -17,6 +17,9 @@ const TRUST: &str =
     "write certificate, which needs no authority: tandem fence fingerprint ADDRESS shows it";
 const LINK_ADDRESS: &str = "write each node's address under [nodes.NAME.links]";
 
+const SERIAL_TYPE: &str = "write type = \"serial\", and device = \"/dev/ttyS0\"";
+const EIGHT_BITS: &str = "leave it out: it is always eight data bits, no parity, one stop bit";
+
 impl Words {
     /// Where a key of the table stands.
     pub(super) fn place(&self) -> String {
@@ -74,15 +77,41 @@ pub(super) const NODE: Words = Words {
         ("preferred", "write preferred = \"NAME\" at the top"),
     ],
 };
-/// One heartbeat link.
+/// One heartbeat link over a NIC.
 pub(super) const LINK: Words = Words {
     table: "[links.NAME]",
-    keys: &["type", "nic", "port", "group", "keepalive", "warntime", "deadtime"],
+    keys: &["type", "nic", "port", "group", "backup", "keepalive", "warntime", "deadtime"],
     hints: &[
         ("address", LINK_ADDRESS),
         ("ip", LINK_ADDRESS),
         ("peer", LINK_ADDRESS),
         ("local", LINK_ADDRESS),
+        ("device", "write nic for a NIC; for a serial line write type = \"serial\" as well"),
+        ("baud", SERIAL_TYPE),
+        ("rtscts", SERIAL_TYPE),
+        ("serial", SERIAL_TYPE),
+        ("tty", SERIAL_TYPE),
+    ],
+};
+/// One heartbeat link over a serial line.
+pub(super) const SERIAL_LINK: Words = Words {
+    table: "[links.NAME] with type = \"serial\"",
+    keys: &["type", "device", "baud", "rtscts", "backup", "keepalive", "warntime", "deadtime"],
+    hints: &[
+        ("serial", "write device = \"/dev/ttyS0\""),
+        ("tty", "write device = \"/dev/ttyS0\""),
+        ("dev", "write device = \"/dev/ttyS0\""),
+        ("port", "write device = \"/dev/ttyS0\": a serial line has no UDP port"),
+        ("speed", "write baud"),
+        ("baudrate", "write baud"),
+        ("crtscts", "write rtscts"),
+        ("nic", "leave it out: a serial line has no NIC; or write type = \"udp\""),
+        ("group", "leave it out: a serial line has two ends"),
+        ("parity", EIGHT_BITS),
+        ("bits", EIGHT_BITS),
+        ("stopbits", EIGHT_BITS),
+        ("xonxoff", "leave it out: heartbeats may hold any byte"),
+        ("address", "leave it out: a serial line has no addresses; write device"),
     ],
 };
 /// One service NIC.
@@ -157,24 +186,24 @@ pub(super) const RUNTIME: Words = Words {
     hints: &[],
 };
 
-const TABLES: [&Words; 10] =
-    [&ROOT, &TIMING, &NODE, &LINK, &NIC, &VIP, &IPMI, &REDFISH, &AGENT, &RUNTIME];
+const TABLES: [&Words; 11] =
+    [&ROOT, &TIMING, &NODE, &LINK, &SERIAL_LINK, &NIC, &VIP, &IPMI, &REDFISH, &AGENT, &RUNTIME];
 
 /// Words of keepalived, heartbeat and Pacemaker for things that tandem calls otherwise, and keys
 /// that are easily taken for ours.
-const FOREIGN: [(&str, &str); 39] = [
+const FOREIGN: [(&str, &str); 40] = [
     ("advert_int", "write keepalive in [timing], such as \"100ms\""),
     ("auth", "write key-file at the top, and make the key with: tandem keygen"),
     ("auth_pass", "write key-file at the top, and make the key with: tandem keygen"),
     ("authentication", "write key-file at the top, and make the key with: tandem keygen"),
     ("authkeys", "write key-file at the top, and make the key with: tandem keygen"),
     ("auto_failback", "leave it out: a node that comes back becomes standby"),
-    ("baud", "leave it out: links are of type \"udp\""),
+    ("baud", "write a [links.NAME] table with type = \"serial\", device and baud"),
     ("bcast", "write a [links.NAME] table with nic"),
     ("dampen", "write path-hold in [timing]"),
     ("deadping", "write ping-interval and ping-count in [nics.NAME]"),
     ("dev", "write nic"),
-    ("device", "write nic"),
+    ("device", "write nic; a serial line is a [links.NAME] table with type = \"serial\""),
     ("garp_master_delay", "leave it out: addresses are announced at once and again"),
     ("haresources", "write the addresses as [[vips]]"),
     ("host", "write address"),
@@ -190,6 +219,7 @@ const FOREIGN: [(&str, &str); 39] = [
     ("passwd", "write password-file: secrets are kept in files of their own"),
     ("password", "write password-file: secrets are kept in files of their own"),
     ("ping_group", "write ping in [nics.NAME]"),
+    ("serial", "write a [links.NAME] table with type = \"serial\" and device"),
     ("state", "leave it out: every start is passive; preferred settles a cold start"),
     ("stonith", "write [[fence]]"),
     ("stonith_host", "write [[fence]]"),
@@ -219,6 +249,8 @@ pub(super) fn remedy(word: &str, here: &Words) -> String {
     let homes: Vec<String> = TABLES
         .iter()
         .filter(|words| words.keys.iter().any(|key| same(word, key)))
+        // What both types of link have is told once.
+        .filter(|words| !is_serial(words) || !LINK.keys.iter().any(|key| same(word, key)))
         .map(|words| words.place())
         .collect();
     match (nearest(word, here.keys.iter().copied()), homes.as_slice()) {
@@ -229,6 +261,10 @@ pub(super) fn remedy(word: &str, here: &Words) -> String {
         (None, []) => format!("leave it out, or write one of: {}", here.keys.join(", ")),
         (None, homes) => format!("move it: {word} belongs {}", homes.join(" or ")),
     }
+}
+
+fn is_serial(words: &Words) -> bool {
+    words.table == SERIAL_LINK.table
 }
 
 /// Whether two words differ in nothing but capitals and `_` for `-`.

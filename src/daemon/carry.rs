@@ -2,13 +2,15 @@
 
 use super::key_change::{key_state, wrong_key_troubles};
 use super::shell::Shell;
-use super::status::Sources;
+use super::status::{Sources, link_reason};
 use crate::engine::effect::{Answer, Denial};
+use crate::engine::event::LinkState;
 use crate::engine::settings::Mark;
 use crate::engine::{Effect, Event, Input, Order, Outcome, RequestId, Why};
 use crate::io::control::Incoming;
 use crate::io::fence::{self, Job};
-use crate::types::{DeviceId, Heartbeat, OpId};
+use crate::io::link::LinkCounters;
+use crate::types::{DeviceId, Heartbeat, LinkId, NodeId, OpId};
 use crate::wire::control::{Code, EventLevel, Failure, Request, Response};
 
 impl Shell {
@@ -48,8 +50,18 @@ impl Shell {
         let bytes = self.codec.emit(heartbeat);
         let index = heartbeat.link.index();
         let Some(link) = self.links.get_mut(index) else { return };
-        let change = link.send(heartbeat.to, &bytes, self.now);
+        let change = link.send(heartbeat.to, bytes.as_bytes(), self.now);
         self.tell_link_change(index, change);
+    }
+
+    /// Why a link has the state that it has.
+    fn why_link(&self, node: NodeId, link: LinkId, state: LinkState) -> String {
+        let view = self.node.snapshot();
+        let peer = view.peers.iter().find(|peer| peer.node == node);
+        let view = peer.and_then(|peer| peer.links.iter().find(|view| view.id == link));
+        let send_error = self.links.get(link.index()).and_then(|link| link.send_error(node));
+        let silent = view.and_then(|view| view.heard_at).map(|at| self.now.since(at));
+        link_reason(state, silent, send_error)
     }
 
     fn write_mark(&mut self, op: OpId, mark: &Mark) {
@@ -79,7 +91,11 @@ impl Shell {
     }
 
     fn report(&mut self, event: &Event) {
-        if let Some(line) = self.journal.note(self.now, event) {
+        let mut detail = String::new();
+        if let Event::Link { node, link, state } = event {
+            detail = self.why_link(*node, *link, *state);
+        }
+        if let Some(line) = self.journal.note(self.now, event, &detail) {
             self.control.broadcast_event(line);
         }
     }
@@ -191,12 +207,13 @@ impl Shell {
         let by_engine = view.refused.iter().map(|(reason, count)| {
             (reason.word(), count.saturating_add(self.floods.spared(*reason)))
         });
-        let by_socket = [
-            ("too-long", self.links.iter().map(|link| link.counters().too_long).sum()),
-            ("unknown-address", self.links.iter().map(|link| link.counters().strangers).sum()),
-            ("dropped-by-kernel", self.links.iter().map(|link| link.counters().dropped).sum()),
-        ];
-        let refused = by_socket.into_iter().chain(self.codec.refused_by_reason()).chain(by_engine);
+        let mut by_link = LinkCounters::default().refused();
+        for link in &self.links {
+            for (sum, (_, count)) in by_link.iter_mut().zip(link.counters().refused()) {
+                sum.1 = sum.1.saturating_add(count);
+            }
+        }
+        let refused = by_link.into_iter().chain(self.codec.refused_by_reason()).chain(by_engine);
         let refused = refused.collect();
         let sources = Sources {
             now: self.now,

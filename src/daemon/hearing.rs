@@ -4,12 +4,16 @@
 //! engine would refuse reaches it up to a share ([`super::flood`]). What the keys tell on the way
 //! is kept for those who change them ([`super::keyring`], [`super::wrong_key`]).
 
+use core::time::Duration;
+
 use super::flood;
+use super::keys::Refusals;
 use super::shell::{INBOX_MAX, Shell};
 use super::wrong_key;
 use crate::config::{Plan, Transport};
 use crate::engine::Input;
-use crate::io::udp::{Drained, KnownLife, UdpLink, Width};
+use crate::io::link::{Drained, Link};
+use crate::io::udp::{KnownLife, Width};
 use crate::types::{LinkId, NodeId};
 use crate::wire::control::EventLevel;
 
@@ -29,7 +33,11 @@ impl Shell {
                 self.links_waiting &= !bit;
             }
         }
-        self.links_waiting == 0
+        let drained = self.links_waiting == 0;
+        if drained {
+            self.late_by = Duration::ZERO;
+        }
+        drained
     }
 
     fn drain_link(&mut self, index: usize) -> Drained {
@@ -39,41 +47,40 @@ impl Shell {
         let (codec, inbox, node) = (&mut self.codec, &mut self.inbox, &self.node);
         let (floods, wrong_keys) = (&mut self.floods, &mut self.wrong_keys);
         let mut refusals = None;
-        let mut change = None;
-        let drained = link.drain(now, |datagram| match codec.parse(datagram.bytes, id, now) {
-            Ok(authentic) => {
-                let heartbeat = authentic.heartbeat;
-                let mended = wrong_keys.note_right(id, datagram.from, now);
-                change = mended.or(change);
-                let reason = node.would_refuse(id, &heartbeat);
-                // What is misdirected is no word of the peer, however authentic.
-                if reason.is_none() && node.believes(heartbeat.from, heartbeat.incarnation) {
-                    codec.ring.note(&heartbeat, authentic.key, authentic.hint, datagram.at);
+        let mut key = None;
+        let (drained, change) =
+            link.drain(now, self.late_by, |datagram| match codec.parse(datagram.bytes, id, now) {
+                Ok(authentic) => {
+                    let heartbeat = authentic.heartbeat;
+                    key = wrong_keys.note_right(id, datagram.from, now).or(key);
+                    let reason = node.would_refuse(id, &heartbeat);
+                    // What is misdirected is no word of the peer, however authentic.
+                    if reason.is_none() && node.believes(heartbeat.from, heartbeat.incarnation) {
+                        codec.ring.note(&heartbeat, authentic.key, authentic.hint, datagram.at);
+                    }
+                    if reason.is_some_and(|reason| !floods.admit(id, reason, &heartbeat)) {
+                        return;
+                    }
+                    if inbox.len() < INBOX_MAX {
+                        inbox.push_back(Input::Heard { link: id, at: datagram.at, heartbeat });
+                    }
                 }
-                if reason.is_some_and(|reason| !floods.admit(id, reason, &heartbeat)) {
-                    return;
+                Err((reason, told)) => {
+                    refusals = told.or(refusals);
+                    floods.note_refused(id);
+                    if reason == crate::wire::heartbeat::Refusal::Tag {
+                        key = wrong_keys.note_wrong(id, datagram.from, now).or(key);
+                    }
                 }
-                if inbox.len() < INBOX_MAX {
-                    inbox.push_back(Input::Heard { link: id, at: datagram.at, heartbeat });
-                }
-            }
-            Err((reason, told)) => {
-                refusals = told.or(refusals);
-                floods.note_refused(id);
-                if reason == crate::wire::heartbeat::Refusal::Tag {
-                    change = wrong_keys.note_wrong(id, datagram.from, now).or(change);
-                }
-            }
-        });
-        if let Some(refusals) = refusals {
-            let link = self.plan.names.link(refusals.link).to_owned();
-            let text = format!(
-                "refused: {} datagrams on link {link}, the last one {}",
-                refusals.count, refusals.reason
-            );
+            });
+        let noise = codec.note_noise(id, link.counters().dropped.count(), now);
+        if let Some(Refusals { link, count, reason }) = refusals.or(noise) {
+            let link = self.plan.names.link(link).to_owned();
+            let text = format!("refused: {count} datagrams on link {link}, the last one {reason}");
             self.tell(EventLevel::Warning, "refused", &link, text);
         }
-        self.tell_wrong_key(change);
+        self.tell_link_change(index, change);
+        self.tell_wrong_key(key);
         self.run_inbox();
         drained
     }
@@ -90,7 +97,7 @@ impl Shell {
             let Ok(id) = u8::try_from(index).map(LinkId) else { continue };
             let Some(link) = self.links.get(index) else { continue };
             let counters = link.counters();
-            let dropped = counters.dropped + counters.too_long + counters.strangers;
+            let dropped = counters.by_kernel + counters.too_long + counters.strangers;
             if let Some(change) = self.floods.judge(id, dropped, now) {
                 self.answer_flood(index, id, change);
             }
@@ -126,7 +133,7 @@ impl Shell {
     fn width_for(&self, id: LinkId) -> Width {
         let Some(link) = self.plan.links.get(id.index()) else { return Width::Wide };
         let patience = link.settings.keepalive.saturating_mul(MISSED_KEEPALIVES);
-        let Transport::Udp(udp) = &link.transport;
+        let Transport::Udp(udp) = &link.transport else { return Width::Wide };
         let mut lives = Vec::new();
         for (node, _) in &udp.peers {
             let address = udp.group.is_none().then_some(*node);
@@ -194,17 +201,17 @@ pub(super) fn path_of(plan: &Plan, link: LinkId, peer: Option<NodeId>) -> String
 /// What is watched for wrong keys: every link, with the peers that have addresses on it.
 pub(super) fn watch_keys(plan: &Plan) -> wrong_key::WrongKeys {
     wrong_key::WrongKeys::new(plan.links.iter().map(|link| {
-        let Transport::Udp(udp) = &link.transport;
-        let peers = match udp.group {
-            Some(_) => vec![None],
-            None => udp.peers.iter().map(|(node, _)| Some(*node)).collect(),
+        let peers = match &link.transport {
+            Transport::Udp(udp) if udp.group.is_some() => vec![None],
+            Transport::Udp(udp) => udp.peers.iter().map(|(node, _)| Some(*node)).collect(),
+            Transport::Serial(serial) => vec![Some(serial.peer)],
         };
         (link.settings.id, link.settings.deadtime, peers)
     }))
 }
 
 /// The kernel drops what cannot be a heartbeat of this cluster.
-pub(super) fn guard(mut link: UdpLink, cluster: u64) -> UdpLink {
+pub(super) fn guard(mut link: Link, cluster: u64) -> Link {
     link.guard(cluster);
     link
 }

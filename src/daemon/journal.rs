@@ -90,14 +90,18 @@ impl Journal {
         Self { names, kept, seq: 0, buckets: BTreeMap::new() }
     }
 
-    /// Takes an event of the engine in; the line for the followers, if it is told.
-    pub fn note(&mut self, now: Instant, event: &Event) -> Option<&EventLine> {
+    /// Takes an event of the engine in, with what the shell knows of it beside; the line for the
+    /// followers, if it is told.
+    pub fn note(&mut self, now: Instant, event: &Event, detail: &str) -> Option<&EventLine> {
         let level = match event.severity() {
             Severity::Error => EventLevel::Alert,
             Severity::Warning => EventLevel::Warning,
             Severity::Info => EventLevel::Info,
         };
         let mut text = event.line(&self.names).to_string();
+        if !detail.is_empty() {
+            text.push_str(&format!(" ({detail})"));
+        }
         if let Some(remedy) = remedy::of_event(event, &self.names) {
             text.push_str(&format!("; what to do: {remedy}"));
         }
@@ -229,9 +233,9 @@ mod tests {
             let count = (0..100).filter(|_| told(&mut journal, 0, kind, "b").is_some()).count();
             assert_eq!(count, 100, "{kind}");
         }
-        assert!((0..100).all(|_| journal.note(at(0), &lost).is_some()));
+        assert!((0..100).all(|_| journal.note(at(0), &lost, "").is_some()));
         let state = crate::engine::event::LinkState::Up;
         let up = Event::Link { node, link: LinkId(0), state };
-        assert!(!(0..100).all(|_| journal.note(at(0), &up).is_some()));
+        assert!(!(0..100).all(|_| journal.note(at(0), &up, "").is_some()));
     }
 }

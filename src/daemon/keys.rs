@@ -1,12 +1,14 @@
 //! Heartbeats between bytes and facts, with the keys, and what was refused.
 
+use core::fmt;
 use core::time::Duration;
 
 use super::keyring::Keyring;
-use crate::config::{HeartbeatKeys, Plan};
+use crate::config::{HeartbeatKeys, Plan, Transport};
 use crate::types::{Heartbeat, Instant, LinkId};
 use crate::wire::auth::{KeyError, Keys};
 use crate::wire::heartbeat::{self, Authentic, ClusterId, LEN, Refusal};
+use crate::wire::short::{self, Turns};
 
 /// How long refused datagrams of one link are not told again after they were: each time twice as
 /// long as before, as long as it goes on.
@@ -20,8 +22,54 @@ pub struct Codec {
     /// The keys.
     pub ring: Keyring,
     cluster: ClusterId,
-    links: Vec<Refused>,
+    links: Vec<CodecLink>,
     reasons: [u64; REASONS.len()],
+}
+
+/// One link: how it is spoken on, and what was refused there.
+#[derive(Clone, Copy, Debug)]
+struct CodecLink {
+    form: Form,
+    refused: Refused,
+    /// How much of its noise was counted.
+    noise: u64,
+}
+
+/// In which form heartbeats are said and heard on a link.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Full,
+    /// The short one, and whose turn it is.
+    Short(Turns),
+}
+
+impl CodecLink {
+    fn new(transport: &Transport) -> Self {
+        let form = match transport {
+            Transport::Udp(_) => Form::Full,
+            Transport::Serial(_) => Form::Short(Turns::new()),
+        };
+        Self { form, refused: Refused::default(), noise: 0 }
+    }
+}
+
+/// A heartbeat in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Encoded {
+    /// In the full form.
+    Full([u8; LEN]),
+    /// In the short one.
+    Short(short::Message),
+}
+
+impl Encoded {
+    /// The bytes to send.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Full(bytes) => bytes,
+            Self::Short(message) => message.as_bytes(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,9 +83,9 @@ struct Refused {
 }
 
 impl Refused {
-    /// Counts one more; how many there were since they were last told, if it is time to tell.
-    fn note(&mut self, now: Instant) -> Option<u64> {
-        self.count = self.count.saturating_add(1);
+    /// Counts so many more; how many there were since they were last told, if it is time to tell.
+    fn note(&mut self, more: u64, now: Instant) -> Option<u64> {
+        self.count = self.count.saturating_add(more);
         let is_quiet = self.last_at.replace(now).is_none_or(|at| now >= at + PAUSE_MAX);
         if is_quiet {
             self.pause = PAUSE_MIN;
@@ -63,7 +111,27 @@ pub struct Refusals {
     /// How many since it was last told.
     pub count: u64,
     /// Why the last one was.
-    pub reason: Refusal,
+    pub reason: Reason,
+}
+
+/// Why something that came over a link was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// It is no authentic heartbeat.
+    Message(Refusal),
+    /// It is no frame.
+    Noise,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Message(refusal) => write!(f, "{refusal}"),
+            Self::Noise => f.write_str(
+                "damaged, or nothing of tandem's (noise, another speed, a console on the line?)",
+            ),
+        }
+    }
 }
 
 impl Codec {
@@ -77,7 +145,7 @@ impl Codec {
         Ok(Self {
             ring: Keyring::new(keys_of(&plan.keys)?, peers, keepalive.unwrap_or_default()),
             cluster: ClusterId(plan.cluster_id),
-            links: vec![Refused::default(); plan.links.len()],
+            links: plan.links.iter().map(|link| CodecLink::new(&link.transport)).collect(),
             reasons: [0; REASONS.len()],
         })
     }
@@ -87,9 +155,18 @@ impl Codec {
         self.ring.keys().clone()
     }
 
-    /// The bytes of a heartbeat.
-    pub fn emit(&self, heartbeat: &Heartbeat) -> [u8; LEN] {
-        heartbeat::emit(heartbeat, self.cluster, self.ring.keys())
+    /// The bytes of a heartbeat, in the form that its link has.
+    pub fn emit(&mut self, heartbeat: &Heartbeat) -> Encoded {
+        let link = self.links.get_mut(heartbeat.link.index());
+        match link.map(|link| &mut link.form) {
+            Some(Form::Short(turns)) => {
+                let turn = turns.take(heartbeat);
+                Encoded::Short(short::emit(heartbeat, turn, self.cluster, self.ring.keys()))
+            }
+            Some(Form::Full) | None => {
+                Encoded::Full(heartbeat::emit(heartbeat, self.cluster, self.ring.keys()))
+            }
+        }
     }
 
     /// The heartbeat in `bytes`, which came over `link`; or why they are none and, now and then,
@@ -103,20 +180,39 @@ impl Codec {
         link: LinkId,
         now: Instant,
     ) -> Result<Authentic, (Refusal, Option<Refusals>)> {
-        let reason = match heartbeat::parse(bytes, self.cluster, self.ring.keys()) {
+        let form = self.links.get(link.index()).map(|link| link.form);
+        let parsed = match form {
+            Some(Form::Short(_)) => short::parse(bytes, self.cluster, self.ring.keys()),
+            Some(Form::Full) | None => heartbeat::parse(bytes, self.cluster, self.ring.keys()),
+        };
+        let reason = match parsed {
             Ok(authentic) => return Ok(authentic),
             Err(reason) => reason,
         };
         if let Some(count) = self.reasons.get_mut(index_of(reason)) {
             *count = count.saturating_add(1);
         }
-        let count = self.links.get_mut(link.index()).and_then(|refused| refused.note(now));
-        Err((reason, count.map(|count| Refusals { link, count, reason })))
+        let entry = self.links.get_mut(link.index());
+        let count = entry.and_then(|entry| entry.refused.note(1, now));
+        let told = count.map(|count| Refusals { link, count, reason: Reason::Message(reason) });
+        Err((reason, told))
     }
 
-    /// How many datagrams were refused on each link, by number.
+    /// Takes in that `link` has dropped `count` things since its start that were no frames; now
+    /// and then, what to tell about it.
+    pub fn note_noise(&mut self, link: LinkId, count: u64, now: Instant) -> Option<Refusals> {
+        let entry = self.links.get_mut(link.index())?;
+        let more = count.saturating_sub(core::mem::replace(&mut entry.noise, count));
+        if more == 0 {
+            return None;
+        }
+        let count = entry.refused.note(more, now)?;
+        Some(Refusals { link, count, reason: Reason::Noise })
+    }
+
+    /// How much was refused on each link, noise included, by number.
     pub fn refused_by_link(&self) -> Vec<u64> {
-        self.links.iter().map(|refused| refused.count).collect()
+        self.links.iter().map(|link| link.refused.count).collect()
     }
 
     /// How many datagrams were refused, by reason.
@@ -156,14 +252,14 @@ mod tests {
         let at = |ms: u64| Instant::from_millis(5_000_000 + ms);
         let mut told = Vec::new();
         for ms in 0..600_000 {
-            told.extend(refused.note(at(ms)).map(|count| (ms / 1000, count)));
+            told.extend(refused.note(1, at(ms)).map(|count| (ms / 1000, count)));
         }
         let seconds: Vec<u64> = told.iter().map(|(second, _)| *second).collect();
         assert_eq!(seconds, [0, 1, 3, 7, 15, 31, 63, 123, 183, 243, 303, 363, 423, 483, 543]);
         let counted: u64 = told.iter().map(|(_, count)| count).sum();
         assert_eq!(counted, 543_001, "all up to the last that was told");
-        assert_eq!(refused.note(at(660_000)), Some(57_000), "told at once again");
-        assert_eq!(refused.note(at(660_999)), None);
-        assert_eq!(refused.note(at(661_000)), Some(2));
+        assert_eq!(refused.note(1, at(660_000)), Some(57_000), "told at once again");
+        assert_eq!(refused.note(1, at(660_999)), None);
+        assert_eq!(refused.note(1, at(661_000)), Some(2));
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! Knows causes and names. Whether something is wrong is the engine's to say.
 
+use crate::config::{Plan, Transport};
 use crate::engine::Event;
 use crate::engine::event::{Degradation, FrozenCause};
-use crate::types::{FenceFault, Names, Power};
+use crate::types::{FenceFault, LinkId, Names, Power};
 use crate::wire::ipmi::Weakness;
 
 /// What to do about an event, for the line that tells it.
@@ -85,13 +86,28 @@ pub(super) const fn of_weakness(weakness: Weakness) -> (&'static str, &'static s
     }
 }
 
+/// What to do about a link that does not work.
+fn of_link(plan: &Plan, id: LinkId) -> String {
+    let name = plan.names.link(id);
+    match plan.links.get(id.index()).map(|link| &link.transport) {
+        Some(Transport::Serial(_)) => format!(
+            "check the cable of {name}, its device and speed on both nodes, and that no console or \
+             login uses it"
+        ),
+        Some(Transport::Udp(_)) | None => {
+            format!("check cable, switch port and firewall of {name} on both nodes")
+        }
+    }
+}
+
 /// The code of a degradation for programs, and what to do about it; `said` is what its fence device
 /// said last, if it is about one.
 pub(super) fn of_degradation(
     what: Degradation,
-    names: &Names,
+    plan: &Plan,
     said: Option<Result<Power, FenceFault>>,
 ) -> (&'static str, String) {
+    let names = &plan.names;
     match what {
         Degradation::PeerMissing(node) => {
             let name = names.node(node);
@@ -102,10 +118,7 @@ pub(super) fn of_degradation(
                 ),
             )
         }
-        Degradation::LinkDown(_, id) => {
-            let link = names.link(id);
-            ("link", format!("check cable, switch port and firewall of {link} on both nodes"))
-        }
+        Degradation::LinkDown(_, id) => ("link", of_link(plan, id)),
         Degradation::PeerNotReady(node) => {
             let name = names.node(node);
             ("peer-not-ready", format!("ask {name} why: tandem status there"))

@@ -10,6 +10,7 @@
 //! One input goes into the engine at a time, and all its effects are carried out ([`super::carry`])
 //! before the next. Each source gives a bounded share per turn; what is left keeps the loop awake.
 
+use core::time::Duration;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _};
 use std::os::fd::AsRawFd as _;
@@ -32,17 +33,17 @@ use super::record::RecordWriter;
 use super::status::SeenClaim;
 use super::wrong_key::WrongKeys;
 use super::{Failure, Life, or_nothing};
-use crate::config::{Plan, Transport};
+use crate::config::Plan;
 use crate::engine::settings::{Record, Remembered};
 use crate::engine::{Effects, Input, Node, RequestId};
 use crate::flight::Header;
 use crate::io::control::{ConnectionId, ControlConfig, ControlServer, Incoming};
 use crate::io::fence::FencePool;
 use crate::io::flight::{Bounds, Change, Recorder};
+use crate::io::link::{self, Link, LinkChange};
 use crate::io::network::{self, Marks, Network, Occurrence};
 use crate::io::probe::Identity;
 use crate::io::state_files::StateFiles;
-use crate::io::udp::{UdpChange, UdpLink};
 use crate::sys::clock;
 use crate::sys::timer::DeadlineTimer;
 use crate::types::heartbeat::{LINKS_MAX, NICS_MAX};
@@ -81,9 +82,11 @@ pub(super) struct Shell {
     timer: DeadlineTimer,
     watch: ClockWatch,
     signals: UnixStream,
-    pub(super) links: Vec<UdpLink>,
+    pub(super) links: Vec<Link>,
     /// Links that may have more to give, one bit each.
     pub(super) links_waiting: u32,
+    /// How late the loop was when it woke, as long as links wait that may have older messages.
+    pub(super) late_by: Duration,
     flooded_turns: u32,
     pub(super) codec: Codec,
     pub(super) wrong_keys: WrongKeys,
@@ -144,6 +147,7 @@ impl Shell {
             signals,
             links: open_links(&plan),
             links_waiting: 0,
+            late_by: Duration::ZERO,
             flooded_turns: 0,
             codec,
             wrong_keys: hearing::watch_keys(&plan),
@@ -193,7 +197,7 @@ impl Shell {
             record: or_nothing("record", self.files.read_record()).unwrap_or_default(),
             leftovers: !self.network.leftovers().is_empty(),
         };
-        self.reopen_links();
+        self.tend_links();
         self.keep_sessions();
         self.feed(Input::Start(remembered));
         self.take_occurrences();
@@ -211,6 +215,7 @@ impl Shell {
             self.sleep(&mut events)?;
             self.now = clock::now();
             if let Some(late_by) = self.watch.wake(self.now) {
+                self.late_by = self.late_by.max(late_by);
                 self.feed(Input::Stalled { late_by });
             }
             let mut incoming = Vec::new();
@@ -251,7 +256,7 @@ impl Shell {
         let wanted = engine.map(|at| if must_turn { at.max(self.now) } else { at });
         self.watch.sleep_until(wanted);
         let timeout = if must_turn || wake_at.is_some_and(|at| at <= self.now) {
-            Some(core::time::Duration::ZERO)
+            Some(Duration::ZERO)
         } else {
             None
         };
@@ -264,7 +269,7 @@ impl Shell {
     }
 
     fn next_deadline_of_hands(&mut self) -> Option<Instant> {
-        let links = self.links.iter().filter_map(UdpLink::next_deadline).min();
+        let links = self.links.iter().filter_map(Link::next_deadline).min();
         [
             links,
             self.network.next_deadline(),
@@ -306,7 +311,7 @@ impl Shell {
     /// One turn: every source in order, then time.
     fn turn(&mut self, mut incoming: Vec<Incoming>) {
         let began = self.now;
-        self.reopen_links();
+        self.tend_links();
         let drained = self.drain_links();
         self.judge_hearing();
         self.network.turn(self.now);
@@ -357,15 +362,15 @@ impl Shell {
         }
     }
 
-    fn reopen_links(&mut self) {
+    /// Opens what is not open and sends what has waited.
+    fn tend_links(&mut self) {
         let now = self.now;
         for index in 0..self.links.len() {
             let Some(link) = self.links.get_mut(index) else { continue };
-            if link.is_open() {
-                continue;
+            if link.next_deadline().is_some_and(|at| at <= now) {
+                let change = link.turn(self.poll.registry(), now);
+                self.tell_link_change(index, change);
             }
-            let change = link.reopen(self.poll.registry(), now);
-            self.tell_link_change(index, change);
         }
     }
 
@@ -401,21 +406,23 @@ impl Shell {
         }
     }
 
-    pub(super) fn tell_link_change(&mut self, index: usize, change: Option<UdpChange>) {
+    pub(super) fn tell_link_change(&mut self, index: usize, change: Option<LinkChange>) {
         let Some(change) = change else { return };
         let names = &self.plan.names;
         let link = u8::try_from(index).map_or("?", |id| names.link(LinkId(id))).to_owned();
+        let place = self.links.get(index).map(Link::place).unwrap_or_default();
         let (level, text) = match change {
-            UdpChange::Opened => (EventLevel::Info, format!("link {link}: open")),
-            UdpChange::OpenFailed(error) => {
-                (EventLevel::Warning, format!("link {link}: cannot be opened: {error}"))
+            LinkChange::Opened => (EventLevel::Info, format!("link {link}: {place} is open")),
+            LinkChange::OpenFailed(error) => {
+                (EventLevel::Warning, format!("link {link}: {place}: {error}"))
             }
-            UdpChange::NicGone => (EventLevel::Warning, format!("link {link}: its NIC is gone")),
-            UdpChange::SendFails { to, errno } => {
-                let text = format!("link {link}: cannot send to {}: {errno}", names.node(to));
+            LinkChange::Gone => (EventLevel::Warning, format!("link {link}: {place} is gone")),
+            LinkChange::SendFails { to, errno } => {
+                let why = link::send_failure(errno);
+                let text = format!("link {link}: cannot send to {}: {why}", names.node(to));
                 (EventLevel::Warning, text)
             }
-            UdpChange::SendWorks { to } => {
+            LinkChange::SendWorks { to } => {
                 (EventLevel::Info, format!("link {link}: sends to {} again", names.node(to)))
             }
         };
@@ -430,14 +437,11 @@ impl Shell {
     }
 }
 
-fn open_links(plan: &Plan) -> Vec<UdpLink> {
-    let transports = plan.links.iter().enumerate();
-    transports
-        .map(|(index, link)| match &link.transport {
-            Transport::Udp(udp) => {
-                let made = UdpLink::new(udp.clone(), Token(LINKS + index));
-                hearing::guard(made, plan.cluster_id)
-            }
+fn open_links(plan: &Plan) -> Vec<Link> {
+    let links = plan.links.iter().enumerate();
+    links
+        .map(|(index, link)| {
+            hearing::guard(Link::new(&link.transport, Token(LINKS + index)), plan.cluster_id)
         })
         .collect()
 }

@@ -3,23 +3,26 @@
 //! Here a state becomes a sentence and a remedy: what an operator reads at 3 a.m. The fence devices
 //! are in `device_status`, the remedies in `remedy`.
 
+mod link;
+
 use core::fmt::Write as _;
 use core::time::Duration;
 
+pub(super) use link::link_reason;
+
 use super::device_status::said_text;
 use super::remedy;
-use crate::config::{Plan, Transport};
+use crate::config::Plan;
 use crate::engine::Snapshot;
-use crate::engine::event::{Degradation, LinkState as EngineLink};
+use crate::engine::event::Degradation;
 use crate::engine::handover::Stay;
-use crate::engine::snapshot::{LinkView, PeerView, Waiting};
+use crate::engine::snapshot::{PeerView, Waiting};
 use crate::engine::transcript::{fmt_cause, fmt_degradation, fmt_stay, frozen_text, state_word};
 use crate::io::fence::FencePool;
-use crate::io::udp::UdpLink;
-use crate::types::{Instant, Mac, Names, NodeId, PeerState, VipId};
+use crate::io::link::Link as Carrier;
+use crate::types::{Instant, Mac, Names, PeerState, VipId};
 use crate::wire::control::status::{
-    Change, Claim, Frozen, Health, KeyState, Link, LinkCounters, LinkState, Nic, Node, NodeState,
-    Refused, Status, Trouble, Vip,
+    Change, Claim, Frozen, Health, KeyState, Nic, Node, NodeState, Refused, Status, Trouble, Vip,
 };
 
 /// How long a passive node shows whose VIP answers: it asks several times a second.
@@ -53,7 +56,7 @@ pub struct Sources<'a> {
     /// The fence devices at work.
     pub fences: &'a FencePool,
     /// The heartbeat links, by number.
-    pub links: &'a [UdpLink],
+    pub links: &'a [Carrier],
     /// How many datagrams were refused on each link, by number.
     pub refused_by_link: &'a [u64],
     /// How many datagrams were refused, by reason.
@@ -264,7 +267,7 @@ impl Sources<'_> {
             said = self.last_said(id);
             text.extend(said.map(|said| format!(" ({})", said_text(said))));
         }
-        let (code, remedy) = remedy::of_degradation(what, self.names(), said);
+        let (code, remedy) = remedy::of_degradation(what, self.plan, said);
         Trouble { code: code.to_owned(), what: text, since_ms: self.ago(since), remedy }
     }
 
@@ -389,52 +392,6 @@ impl Sources<'_> {
             boot: peer.boot.map(|boot| boot.to_string()).unwrap_or_default(),
             eligible: peer.heard && peer.eligible,
             held: false,
-        }
-    }
-
-    fn links(&self) -> Vec<Link> {
-        let views = self.view.peers.iter().flat_map(|p| p.links.iter().map(move |l| (p, l)));
-        views.map(|(peer, link)| self.link(peer.node, link)).collect()
-    }
-
-    fn link(&self, peer: NodeId, view: &LinkView) -> Link {
-        let socket = self.links.get(view.id.index());
-        let counters = socket.map(UdpLink::counters).unwrap_or_default();
-        let path = self.plan.links.get(view.id.index()).map(|link| match &link.transport {
-            Transport::Udp(udp) => {
-                let to = udp.group.or_else(|| {
-                    udp.peers.iter().find(|(node, _)| *node == peer).map(|(_, addr)| *addr)
-                });
-                let to = to.map(|addr| addr.to_string()).unwrap_or_default();
-                format!("{} {} -> {to}", udp.nic, udp.local)
-            }
-        });
-        Link {
-            name: self.names().link(view.id).to_owned(),
-            kind: "udp".to_owned(),
-            peer: self.names().node(peer).to_owned(),
-            path: path.unwrap_or_default(),
-            state: match view.state {
-                EngineLink::Quiet => LinkState::Quiet,
-                EngineLink::Up => LinkState::Up,
-                EngineLink::Late => LinkState::Late,
-                EngineLink::OneWay => LinkState::OneWay,
-                EngineLink::Down => LinkState::Down,
-            },
-            since_ms: self.ago(view.since),
-            last_heartbeat_ms: view.heard_at.map(|at| self.ago(at)),
-            rtt_us: view.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
-            send_error: socket.and_then(|s| s.send_error(peer)).unwrap_or_default(),
-            counters: LinkCounters {
-                sent: counters.sent,
-                send_errors: counters.send_errors,
-                received: view.heard_count,
-                refused: self
-                    .refused_by_link
-                    .get(view.id.index())
-                    .map_or(0, |refused| refused + counters.too_long + counters.strangers),
-                late: view.late_count,
-            },
         }
     }
 

@@ -272,7 +272,9 @@ impl Node {
         if !self.path.is_worse_than(said.good_nics) {
             return Err(Stay::NotBetter(node));
         }
-        if said.config_digest != self.settings.config_digest {
+        // Over a serial line it is told in its turn: until then nothing can be compared.
+        let digest = peer.config_digest.ok_or(Stay::NotReady(node))?;
+        if digest != self.settings.config_digest {
             return Err(Stay::ConfigDiffers(node));
         }
         if said.state != PeerState::Standby || !said.flags.eligible || said.flags.purging {

@@ -122,7 +122,10 @@ impl Node {
         let (ready, differs) = match &peer.said {
             Some(said) => (
                 Standing::of(!said.flags.eligible),
-                Standing::of(said.config_digest != self.settings.config_digest),
+                match peer.config_digest {
+                    Some(theirs) => Standing::of(theirs != self.settings.config_digest),
+                    None => Standing::Unsettled,
+                },
             ),
             None => (Standing::Unsettled, Standing::Unsettled),
         };

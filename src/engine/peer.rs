@@ -87,8 +87,12 @@ pub(super) struct Peer {
     pub(super) role_since: Instant,
     /// Which of its service NICs are good, as it told last; all, if it never did.
     good_nics: u8,
-    /// The MACs of its service NICs, as it told them.
+    /// The MACs of its service NICs, as it told them last, in whatever life.
     pub(super) macs: [Mac; NICS_MAX],
+    /// Which of them it has told in this life, one bit each.
+    macs_told: u8,
+    /// The digest of its configuration, as it told it last in this life.
+    pub(super) config_digest: Option<u64>,
     /// What the probes to and from it over the service NICs tell.
     pub(super) crossing: Crossing,
     /// A proof by fencing or by an operator, not yet used. Grants and releases are in `said`.
@@ -132,6 +136,8 @@ impl Peer {
             role_since: now,
             good_nics: u8::MAX,
             macs: [Mac::NONE; NICS_MAX],
+            macs_told: 0,
+            config_digest: None,
             crossing: Crossing::default(),
             proof: None,
             proof_at: now,
@@ -192,9 +198,11 @@ impl Peer {
         self.good_nics
     }
 
-    /// Whether `mac` is known to be its, or could be because it never told any.
+    /// Whether `mac` is known to be its, or could be because it has not told all of them yet, or
+    /// told that it has none.
     pub(super) fn may_own(&self, mac: Mac) -> bool {
-        self.owns(mac) || self.macs.iter().all(|own| *own == Mac::NONE)
+        let knows_all = self.macs_told == u8::MAX;
+        self.owns(mac) || !knows_all || self.macs.iter().all(|own| *own == Mac::NONE)
     }
 
     /// Whether `mac` is known to be its.
@@ -289,6 +297,8 @@ impl Peer {
         });
         self.session = Session(self.session.0.wrapping_add(1));
         self.first_seq = heartbeat.seq;
+        self.macs_told = 0;
+        self.config_digest = None;
         self.said = None;
         self.granted = Term::NONE;
         self.introducing = None;
@@ -310,11 +320,24 @@ impl Peer {
         if let Some(identity) = self.identity.as_mut() {
             identity.session = heartbeat.session;
         }
-        self.macs = heartbeat.macs;
+        self.note_macs(&heartbeat.macs);
+        self.config_digest = heartbeat.config_digest.or(self.config_digest);
         self.good_nics = heartbeat.good_nics;
         self.said = Some(*heartbeat);
         for (link, hears) in self.links.iter_mut().zip(heartbeat.hears) {
             link.note_hearing(hears, now);
+        }
+    }
+
+    /// Takes in what it said of its MACs; what it did not say stays as it was.
+    fn note_macs(&mut self, said: &[Option<Mac>; NICS_MAX]) {
+        let mut bit = 1_u8;
+        for (place, said) in self.macs.iter_mut().zip(said) {
+            if let Some(mac) = said {
+                *place = *mac;
+                self.macs_told |= bit;
+            }
+            bit = bit.rotate_left(1);
         }
     }
 
@@ -382,9 +405,11 @@ impl Peer {
             LinkState::Up | LinkState::OneWay => true,
             LinkState::Late | LinkState::Quiet | LinkState::Down => false,
         };
+        // A link whose first heartbeat may still come decides nothing before its own deadtime.
+        let undecided = |link: &Link| matches!(link.state(), LinkState::Late | LinkState::Quiet);
         if self.links.iter().any(|link| alive(&link)) {
             Presence::Heard
-        } else if self.links.iter().any(|link| link.state() == LinkState::Late) {
+        } else if self.links.iter().any(undecided) {
             Presence::Late
         } else {
             Presence::Lost

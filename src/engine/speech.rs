@@ -153,10 +153,10 @@ impl Node {
             sent: self.sent.as_nanos(),
             echo_sent: echo.map_or(0, |echo| echo.sent),
             echo_held: echo.map_or(0, |echo| self.now.nanos_since(echo.at)),
-            config_digest: self.settings.config_digest,
-            failcount_digest: 0,
+            config_digest: Some(self.settings.config_digest),
+            failcount_digest: Some(0),
             good_nics: self.path.good_mask(),
-            macs: self.macs,
+            macs: self.macs.map(Some),
             hears: hearing(peer),
         })
     }

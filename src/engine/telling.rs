@@ -321,10 +321,10 @@ mod tests {
             sent: 5,
             echo_sent: 5,
             echo_held: 5,
-            config_digest: 7,
-            failcount_digest: 0,
+            config_digest: Some(7),
+            failcount_digest: Some(0),
             good_nics: 0b11,
-            macs: [Mac::NONE; NICS_MAX],
+            macs: [Some(Mac::NONE); NICS_MAX],
             hears,
         }
     }

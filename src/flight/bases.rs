@@ -3,12 +3,16 @@
 //! Of a sender's heartbeats on one link, only the sequence number and three times change while
 //! nothing happens; and the times go on with the receiver's, but for some jitter. What is written
 //! of such a heartbeat is how it differs from that expectation. The arithmetic wraps, so that every
-//! heartbeat is exactly restored, whatever a sender says.
+//! heartbeat is exactly restored, whatever a sender says. What it leaves unsaid, as those of serial
+//! lines do in turns, is expected to be what was said last.
 
-use crate::types::heartbeat::LINKS_MAX;
+use crate::types::heartbeat::{LINKS_MAX, NICS_MAX};
 use crate::types::{Heartbeat, Instant, LinkId, NodeId, Seq};
 
 const NODES: usize = 8;
+/// What a heartbeat may leave unsaid, one bit each: a MAC by its number, then the two digests.
+const UNSAID_CONFIG: u16 = 1 << NICS_MAX;
+const UNSAID_FAILCOUNT: u16 = 2 << NICS_MAX;
 const _: () = assert!(NodeId::MAX == 8, "one place for each node");
 
 /// How a heartbeat that says nothing new differs from the expectation.
@@ -22,6 +26,8 @@ pub(super) struct Difference {
     pub(super) echo_sent: i64,
     /// Of `echo_held`, from the last one.
     pub(super) echo_held: i64,
+    /// What it leaves unsaid.
+    pub(super) unsaid: u16,
 }
 
 /// The last heartbeat that was exchanged with every node on every link.
@@ -33,6 +39,7 @@ pub(super) struct Bases {
 #[derive(Clone, Copy, Debug)]
 struct Base {
     at: Instant,
+    /// With what it left unsaid as it was said last.
     heartbeat: Heartbeat,
 }
 
@@ -55,8 +62,10 @@ impl Bases {
         at: Instant,
         heartbeat: &Heartbeat,
     ) -> Option<Difference> {
-        let base = self.base(other, link)?.replace(Base { at, heartbeat: *heartbeat })?;
-        let last = base.heartbeat;
+        let place = self.base(other, link)?;
+        let filled = place.map_or(*heartbeat, |base| fill(*heartbeat, &base.heartbeat));
+        let base = place.replace(Base { at, heartbeat: filled })?;
+        let (last, unsaid) = (base.heartbeat, unsaid(heartbeat));
         let unchanged = Heartbeat {
             seq: heartbeat.seq,
             sent: heartbeat.sent,
@@ -64,7 +73,7 @@ impl Bases {
             echo_held: heartbeat.echo_held,
             ..last
         };
-        if unchanged != *heartbeat {
+        if leave_unsaid(unchanged, unsaid) != *heartbeat {
             return None;
         }
         let gained = heartbeat.sent.wrapping_sub(last.sent);
@@ -75,6 +84,7 @@ impl Bases {
             sent: gained.wrapping_sub(passed).cast_signed(),
             echo_sent: echo_gained.wrapping_sub(gained).cast_signed(),
             echo_held: heartbeat.echo_held.wrapping_sub(last.echo_held).cast_signed(),
+            unsaid,
         })
     }
 
@@ -100,7 +110,7 @@ impl Bases {
             ..last
         };
         *base = Base { at, heartbeat };
-        Some(heartbeat)
+        Some(leave_unsaid(heartbeat, difference.unsaid))
     }
 
     fn base(&mut self, other: NodeId, link: LinkId) -> Option<&mut Option<Base>> {
@@ -110,4 +120,36 @@ impl Bases {
         let node = usize::from(other.get()).checked_sub(1)?;
         self.list.get_mut(node * LINKS_MAX + link.index())
     }
+}
+
+/// What a heartbeat leaves unsaid.
+fn unsaid(heartbeat: &Heartbeat) -> u16 {
+    let mut unsaid = 0;
+    for (place, mac) in heartbeat.macs.iter().enumerate() {
+        unsaid |= u16::from(mac.is_none()) << place;
+    }
+    let config = if heartbeat.config_digest.is_none() { UNSAID_CONFIG } else { 0 };
+    let failcount = if heartbeat.failcount_digest.is_none() { UNSAID_FAILCOUNT } else { 0 };
+    unsaid | config | failcount
+}
+
+/// The heartbeat without that.
+fn leave_unsaid(mut heartbeat: Heartbeat, unsaid: u16) -> Heartbeat {
+    for (place, mac) in heartbeat.macs.iter_mut().enumerate() {
+        *mac = mac.filter(|_| unsaid >> place & 1 == 0);
+    }
+    heartbeat.config_digest = heartbeat.config_digest.filter(|_| unsaid & UNSAID_CONFIG == 0);
+    heartbeat.failcount_digest =
+        heartbeat.failcount_digest.filter(|_| unsaid & UNSAID_FAILCOUNT == 0);
+    heartbeat
+}
+
+/// The heartbeat with what it leaves unsaid as `last` said it.
+fn fill(mut heartbeat: Heartbeat, last: &Heartbeat) -> Heartbeat {
+    for (mac, last) in heartbeat.macs.iter_mut().zip(last.macs) {
+        *mac = mac.or(last);
+    }
+    heartbeat.config_digest = heartbeat.config_digest.or(last.config_digest);
+    heartbeat.failcount_digest = heartbeat.failcount_digest.or(last.failcount_digest);
+    heartbeat
 }

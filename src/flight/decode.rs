@@ -119,10 +119,15 @@ impl<'t> Segment<'t> {
             *number = self.parse_number(words.next().unwrap_or_default())?;
         }
         let [from, link, age, seq, sent, echo_sent, echo_held] = numbers;
+        let unsaid = match words.next() {
+            None => 0,
+            Some(word) => u16::try_from(self.parse_number(word)?)
+                .map_err(|_e| self.lines.damage("a number is out of range"))?,
+        };
         let from = u8::try_from(from).ok().and_then(NodeId::new);
         let link = u8::try_from(link).ok().map(LinkId);
         let at = Instant::from_nanos(now.as_nanos().wrapping_sub(age.cast_unsigned()));
-        let difference = Difference { seq, sent, echo_sent, echo_held };
+        let difference = Difference { seq, sent, echo_sent, echo_held, unsaid };
         let heard = from.zip(link).and_then(|(from, link)| {
             let heartbeat = self.bases.restore(from, link, at, difference)?;
             Some(Input::Heard { link, at, heartbeat })

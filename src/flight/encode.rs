@@ -100,7 +100,9 @@ impl Encoder {
                 unusual.echo_sent,
                 unusual.echo_held,
             ];
-            for number in numbers {
+            // What is said in turns, on serial lines, needs one number more.
+            let unsaid = Some(i64::from(unusual.unsaid)).filter(|unsaid| *unsaid != 0);
+            for number in numbers.into_iter().chain(unsaid) {
                 out.push(b' ');
                 push_number(out, number);
             }

@@ -45,8 +45,8 @@ fn node(id: u8) -> NodeId {
 fn heartbeat() -> Heartbeat {
     let mut hears = [Hears::NoLink; LINKS_MAX];
     hears[0] = Hears::Peer;
-    let mut macs = [Mac::NONE; NICS_MAX];
-    macs[0] = Mac([2, 0, 0, 0, 0, 9]);
+    let mut macs = [Some(Mac::NONE); NICS_MAX];
+    macs[0] = Some(Mac([2, 0, 0, 0, 0, 9]));
     Heartbeat {
         from: node(2),
         to: node(1),
@@ -66,8 +66,8 @@ fn heartbeat() -> Heartbeat {
         sent: 1_000_000_000,
         echo_sent: 900_000_000,
         echo_held: 4_000,
-        config_digest: 11,
-        failcount_digest: 0,
+        config_digest: Some(11),
+        failcount_digest: Some(0),
         good_nics: 1,
         macs,
         hears,
@@ -216,6 +216,38 @@ fn heartbeats_are_short_and_exact_whatever_they_say() {
     list.push(heard(8, Heartbeat { term: Term(4), ..extreme }));
     list.push(Input::Heard { link: LinkId(3), at: Instant::ZERO, heartbeat: extreme });
     list.push(Input::Heard { link: LinkId(3), at: Instant::ZERO, heartbeat: extreme });
+    let (back, _, damage) = read(&written(&list));
+    assert_eq!(damage, None);
+    let back: Vec<Input> = back.into_iter().map(|(_, input)| input).collect();
+    assert_eq!(back, list);
+}
+
+/// As a serial line brings them: MACs, then one digest, then the other, and all three again.
+#[test]
+fn heartbeats_that_say_things_in_turns_are_short_and_exact() {
+    let said = |n: u64, macs: bool, config: bool, failcount: bool| {
+        let whole = heartbeat();
+        let unsaid = Heartbeat {
+            seq: Seq(7 + n),
+            macs: whole.macs.map(|mac| mac.filter(|_| macs)),
+            config_digest: whole.config_digest.filter(|_| config),
+            failcount_digest: whole.failcount_digest.filter(|_| failcount),
+            ..whole
+        };
+        heard(1_001_000_000 + n * 100_000_000, unsaid)
+    };
+    let mut list: Vec<Input> =
+        (0..12).map(|n| said(n, n % 3 == 0, n % 3 == 1, n % 3 == 2)).collect();
+    let short = written(&list);
+    let lines: Vec<_> = short.split(|byte| *byte == b'\n').collect();
+    for line in &lines[5..14] {
+        assert!(line.len() < 80, "{}", String::from_utf8_lossy(line));
+    }
+    let another = said(12, false, true, false);
+    let Input::Heard { link, at, mut heartbeat } = another else { panic!("{another:?}") };
+    heartbeat.config_digest = Some(12);
+    list.push(Input::Heard { link, at, heartbeat });
+    list.extend([said(13, false, false, false), said(14, true, true, true)]);
     let (back, _, damage) = read(&written(&list));
     assert_eq!(damage, None);
     let back: Vec<Input> = back.into_iter().map(|(_, input)| input).collect();

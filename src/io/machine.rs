@@ -1,4 +1,5 @@
-//! What the configuration wants to know of this machine: its name, its NICs, their addresses.
+//! What the configuration wants to know of this machine: its name, its NICs, their addresses, its
+//! consoles.
 //!
 //! Asked once, at the start; it blocks for microseconds. What happens to NICs later comes from
 //! netlink.
@@ -12,6 +13,9 @@ use nix::sys::socket::SockaddrStorage;
 
 use crate::config::MachineFacts;
 use crate::types::IpNet;
+
+/// Where the kernel tells on which terminals it prints.
+const CONSOLES_PATH: &str = "/sys/class/tty/console/active";
 
 /// Keeps what this process knows out of core dumps, for as long as it lives.
 ///
@@ -34,7 +38,13 @@ pub fn facts() -> io::Result<MachineFacts> {
         let name = entry.interface_name.split(':').next().unwrap_or_default().to_owned();
         nics.entry(name).or_default().extend(net);
     }
-    Ok(MachineFacts { host_name, nics: nics.into_iter().collect() })
+    Ok(MachineFacts { host_name, nics: nics.into_iter().collect(), consoles: consoles() })
+}
+
+/// The terminals that the kernel prints on; none where it does not tell.
+fn consoles() -> Vec<String> {
+    let list = std::fs::read_to_string(CONSOLES_PATH).unwrap_or_default();
+    list.split_whitespace().map(str::to_owned).collect()
 }
 
 /// The address with its prefix; nothing for an entry that has no IP address.

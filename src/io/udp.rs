@@ -29,8 +29,11 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
 use nix::sys::time::TimeSpec;
 
 pub use guard::{KnownLife, Width};
-pub use socket::OpenError;
 
+use super::link::{
+    Datagram, Drained, LinkChange, LinkCounters, OpenError, REOPEN_INTERVAL, Sending, errno_of,
+    send_failure,
+};
 use super::receive_clock::ClockPair;
 use crate::config::link::UdpLinkConfig;
 use crate::types::{Instant, NodeId};
@@ -39,11 +42,6 @@ use crate::wire::heartbeat::LEN_MAX;
 /// The most datagrams that one drain takes from the socket. What is left waits for the next turn,
 /// so that a flood on one link starves no other.
 pub const DRAIN_MAX: usize = 64;
-/// How long after a failed attempt to open the socket the next one is due.
-pub const REOPEN_INTERVAL: Duration = Duration::from_millis(500);
-/// How many sends in a row must succeed before a peer that could not be sent to counts as well:
-/// a full queue that comes and goes is told once.
-pub const RECOVERED_MIN: u32 = 10;
 
 /// One UDP heartbeat link.
 #[derive(Debug)]
@@ -52,7 +50,7 @@ pub struct UdpLink {
     token: Token,
     state: State,
     peers: Vec<Peer>,
-    counters: UdpCounters,
+    counters: LinkCounters,
     cmsg: Vec<u8>,
     /// The cluster whose heartbeats the kernel lets through; everybody's if there is none.
     cluster: Option<u64>,
@@ -83,79 +81,6 @@ struct Peer {
     sending: Sending,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Sending {
-    Works,
-    Fails { errno: Errno, worked: u32 },
-}
-
-/// A datagram that arrived.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Datagram<'a> {
-    /// What is in it, [`LEN_MAX`] bytes at most.
-    pub bytes: &'a [u8],
-    /// When the kernel received it.
-    pub at: Instant,
-    /// The peer whose address it came from; nothing on a multicast link, where only the tag
-    /// tells.
-    pub from: Option<NodeId>,
-}
-
-/// Whether a drain emptied the socket.
-#[must_use]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Drained {
-    /// Nothing is left: readiness will tell of the next datagram.
-    Empty,
-    /// [`DRAIN_MAX`] were taken and more may wait: drain again, readiness will not tell.
-    More,
-}
-
-/// Something about the link that people want to know; each is told once when it comes to be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum UdpChange {
-    /// The socket is open.
-    Opened,
-    /// It could not be opened; it is tried again.
-    OpenFailed(OpenError),
-    /// Its NIC is gone; it is opened again when there is one of that name.
-    NicGone,
-    /// Heartbeats to that peer cannot be sent.
-    SendFails {
-        /// The peer.
-        to: NodeId,
-        /// Why.
-        errno: Errno,
-    },
-    /// They can be sent again.
-    SendWorks {
-        /// The peer.
-        to: NodeId,
-    },
-}
-
-/// What went over the link since it was made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct UdpCounters {
-    /// Datagrams that the kernel took.
-    pub sent: u64,
-    /// Datagrams that it did not take, or that could not be sent because the link is not open.
-    pub send_errors: u64,
-    /// Datagrams that were handed on.
-    pub received: u64,
-    /// Datagrams longer than [`LEN_MAX`].
-    pub too_long: u64,
-    /// Datagrams from an address that is no peer's.
-    pub strangers: u64,
-    /// Datagrams that the kernel dropped: they failed the filter, or the queue was full. Known as
-    /// soon as one comes that it did not drop.
-    pub dropped: u64,
-    /// Errors when reading.
-    pub receive_errors: u64,
-    /// How often the socket was opened.
-    pub opened: u64,
-}
-
 impl UdpLink {
     /// A link, not open yet: [`UdpLink::reopen`] does that.
     pub fn new(config: UdpLinkConfig, token: Token) -> Self {
@@ -170,7 +95,7 @@ impl UdpLink {
             config,
             token,
             state: State::Closed { retry_at: Instant::ZERO, error: None },
-            counters: UdpCounters::default(),
+            counters: LinkCounters::default(),
             cmsg: cmsg_space!(TimeSpec, u32),
             cluster: None,
             width: Width::Wide,
@@ -221,17 +146,17 @@ impl UdpLink {
     }
 
     /// Opens the socket if it is not open and an attempt is due.
-    pub fn reopen(&mut self, registry: &Registry, now: Instant) -> Option<UdpChange> {
+    pub fn reopen(&mut self, registry: &Registry, now: Instant) -> Option<LinkChange> {
         let State::Closed { retry_at, error: last } = self.state else { return None };
         if now < retry_at {
             return None;
         }
         match self.open(registry, now) {
-            Ok(()) => Some(UdpChange::Opened),
+            Ok(()) => Some(LinkChange::Opened),
             Err(error) => {
                 let retry_at = now + REOPEN_INTERVAL;
                 self.state = State::Closed { retry_at, error: Some(error) };
-                (last != Some(error)).then_some(UdpChange::OpenFailed(error))
+                (last != Some(error)).then_some(LinkChange::OpenFailed(error))
             }
         }
     }
@@ -242,9 +167,9 @@ impl UdpLink {
         self.width = Width::Wide;
         self.dropped = 0;
         let mut socket = UdpSocket::from_std(made.into());
-        registry.register(&mut socket, self.token, Interest::READABLE).map_err(|error| {
-            OpenError { step: "watch the socket", errno: socket::errno_of(&error) }
-        })?;
+        registry
+            .register(&mut socket, self.token, Interest::READABLE)
+            .map_err(|error| OpenError { step: "watch the socket", errno: errno_of(&error) })?;
         for peer in &mut self.peers {
             let addr = self.config.group.unwrap_or(peer.addr);
             peer.target = socket::target(addr, self.config.port, nic);
@@ -256,7 +181,7 @@ impl UdpLink {
     }
 
     /// Sends one datagram to one peer: to its address, or to the group.
-    pub fn send(&mut self, to: NodeId, bytes: &[u8], now: Instant) -> Option<UdpChange> {
+    pub fn send(&mut self, to: NodeId, bytes: &[u8], now: Instant) -> Option<LinkChange> {
         let peer = self.peers.iter_mut().find(|peer| peer.node == to)?;
         let State::Open { socket, nic, .. } = &self.state else {
             self.counters.send_errors += 1;
@@ -272,9 +197,9 @@ impl UdpLink {
                 // IPv4 says ENODEV when the NIC is gone, IPv6 ENETUNREACH: only its number tells.
                 if socket::nic_index(&self.config.nic) != Some(*nic) {
                     self.state = State::Closed { retry_at: now, error: None };
-                    return Some(UdpChange::NicGone);
+                    return Some(LinkChange::Gone);
                 }
-                peer.note_failure(socket::errno_of(&error))
+                peer.note_failure(errno_of(&error))
             }
         }
     }
@@ -300,7 +225,7 @@ impl UdpLink {
             };
             if let Some(dropped) = received.dropped {
                 let more = dropped.wrapping_sub(core::mem::replace(&mut self.dropped, dropped));
-                self.counters.dropped = self.counters.dropped.saturating_add(u64::from(more));
+                self.counters.by_kernel = self.counters.by_kernel.saturating_add(u64::from(more));
             }
             let from = self.peers.iter().find(|peer| Some(peer.addr) == received.source);
             let Some(bytes) = received.len.and_then(|len| buffer.get(..len)) else {
@@ -323,7 +248,7 @@ impl UdpLink {
     }
 
     /// What went over it.
-    pub fn counters(&self) -> UdpCounters {
+    pub fn counters(&self) -> LinkCounters {
         self.counters
     }
 
@@ -331,13 +256,20 @@ impl UdpLink {
     pub fn send_error(&self, to: NodeId) -> Option<String> {
         match &self.state {
             State::Closed { error: Some(error), .. } => return Some(error.to_string()),
-            State::Closed { error: None, .. } => return Some("the NIC is not there".to_owned()),
+            State::Closed { error: None, .. } => {
+                return Some(format!("cannot find the NIC {}", self.config.nic));
+            }
             State::Open { .. } => {}
         }
-        match self.peers.iter().find(|peer| peer.node == to)?.sending {
-            Sending::Works => None,
-            Sending::Fails { errno, .. } => Some(errno.desc().to_owned()),
-        }
+        let peer = self.peers.iter().find(|peer| peer.node == to)?;
+        peer.sending.error().map(|errno| format!("cannot send: {}", send_failure(errno)))
+    }
+
+    /// The way it takes to that peer, for people.
+    pub fn path(&self, to: NodeId) -> String {
+        let own = self.peers.iter().find(|peer| peer.node == to).map(|peer| peer.addr);
+        let to = self.config.group.or(own).map(|addr| addr.to_string()).unwrap_or_default();
+        format!("{} {} -> {to}", self.config.nic, self.config.local)
     }
 
     /// The link's part of the configuration.
@@ -347,23 +279,14 @@ impl UdpLink {
 }
 
 impl Peer {
-    fn note_success(&mut self) -> Option<UdpChange> {
-        let Sending::Fails { worked, .. } = &mut self.sending else { return None };
-        *worked += 1;
-        if *worked < RECOVERED_MIN {
-            return None;
-        }
-        self.sending = Sending::Works;
-        Some(UdpChange::SendWorks { to: self.node })
+    fn note_success(&mut self) -> Option<LinkChange> {
+        let to = self.node;
+        self.sending.succeed().then_some(LinkChange::SendWorks { to })
     }
 
-    fn note_failure(&mut self, errno: Errno) -> Option<UdpChange> {
-        let is_known = match self.sending {
-            Sending::Works => false,
-            Sending::Fails { errno: known, .. } => known == errno,
-        };
-        self.sending = Sending::Fails { errno, worked: 0 };
-        (!is_known).then_some(UdpChange::SendFails { to: self.node, errno })
+    fn note_failure(&mut self, errno: Errno) -> Option<LinkChange> {
+        let to = self.node;
+        self.sending.fail(errno).then_some(LinkChange::SendFails { to, errno })
     }
 }
 
@@ -399,35 +322,4 @@ fn receive(
         v4.or_else(|| address.as_sockaddr_in6().map(|found| IpAddr::V6(found.ip())))
     });
     Ok(Received { len: is_whole.then_some(message.bytes), stamp, source, dropped })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn peer() -> Option<Peer> {
-        let addr: IpAddr = [10, 9, 0, 2].into();
-        let target = SocketAddr::new(addr, 694);
-        NodeId::new(2).map(|node| Peer { node, addr, target, sending: Sending::Works })
-    }
-
-    #[test]
-    fn a_send_error_is_told_once_per_change() {
-        let Some(mut peer) = peer() else { unreachable!("2 is a node number") };
-        let to = peer.node;
-        let fails = |errno| Some(UdpChange::SendFails { to, errno });
-        assert_eq!(peer.note_success(), None);
-        assert_eq!(peer.note_failure(Errno::ENETUNREACH), fails(Errno::ENETUNREACH));
-        assert_eq!(peer.note_failure(Errno::ENETUNREACH), None);
-        assert_eq!(peer.note_failure(Errno::ENETDOWN), fails(Errno::ENETDOWN));
-        for _ in 1..RECOVERED_MIN {
-            assert_eq!(peer.note_success(), None);
-        }
-        assert_eq!(peer.note_failure(Errno::ENETDOWN), None);
-        for _ in 1..RECOVERED_MIN {
-            assert_eq!(peer.note_success(), None);
-        }
-        assert_eq!(peer.note_success(), Some(UdpChange::SendWorks { to }));
-        assert_eq!(peer.note_success(), None);
-    }
 }

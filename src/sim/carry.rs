@@ -179,7 +179,8 @@ impl World {
         let noise = self.network.noise;
         let lost = self.network.is_cut(heartbeat.link.index(), machine, to)
             || self.random.percent(noise.loss);
-        self.story.record(heartbeat, !lost && self.machines[to].is_awake());
+        let heartbeat = self.plan.as_said(heartbeat);
+        self.story.record(&heartbeat, !lost && self.machines[to].is_awake());
         if lost {
             return;
         }
@@ -188,7 +189,7 @@ impl World {
             let late = self.random.percent(noise.late);
             let more = if late { self.lateness() } else { Duration::ZERO };
             let at = self.now + (self.link_delay + more);
-            self.queue.add(at, Happening::Deliver { to, heartbeat: *heartbeat });
+            self.queue.add(at, Happening::Deliver { to, heartbeat });
         }
     }
 

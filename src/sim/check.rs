@@ -11,6 +11,7 @@ use super::ledger::Word;
 use super::plan::{MACHINES_MAX, Plan, ms};
 use crate::engine::event::{Cause, Change, FrozenCause, ProofKind, Verdict};
 use crate::engine::{Answer, Event, Input, Order, Outcome, RequestId};
+use crate::types::heartbeat::LINKS_MAX;
 use crate::types::{FenceFault, Heartbeat, Instant, NodeId, PeerState, Power, Term};
 
 /// How long two may hold after a wrong word of an operator, once nothing keeps them from seeing
@@ -156,12 +157,16 @@ impl World {
         if is_new && (answers || is_known) {
             self.ledger.gave[machine] &= !heartbeat.state.may_hold();
             self.ledger.declined[machine] |= !heartbeat.flags.eligible;
-            let before = newest.filter(|word| word.life == life && at < word.at + deadtime);
+            let same = newest.filter(|word| word.life == life);
+            let before = same.filter(|word| at < word.at + deadtime);
+            let mut at_on = same.map_or([Instant::ZERO; LINKS_MAX], |word| word.at_on);
+            at_on[heartbeat.link.index()] = at;
             *newest = Some(Word {
                 life,
                 seq,
                 at,
                 since: before.map_or(at, |word| word.since),
+                at_on,
                 state: heartbeat.state,
                 held_term: heartbeat.held_term,
                 eligible: heartbeat.flags.eligible,
@@ -267,8 +272,8 @@ impl World {
         for peer in &node.peers {
             let of = usize::from(peer.node.get()) - 1;
             let Some(word) = self.ledger.word(machine, of) else { continue };
-            let is_heard = self.now < word.at + self.plan.timing.deadtime
-                && peer.incarnation == Some(word.life);
+            let is_heard =
+                self.now < word.dead_at(&self.plan) && peer.incarnation == Some(word.life);
             let could = word.eligible && word.state != PeerState::Stopped;
             let waits = self.ledger.gave[machine]
                 && !self.ledger.declined[machine]
@@ -323,18 +328,6 @@ impl World {
         timing.deadtime + timing.initdead + timing.keepalive * 2 + self.link_delay * 4
     }
 
-    /// Whether a link passes both ways between the two: one that was never answered is not heard.
-    pub(super) fn are_linked(&self, one: usize, other: usize) -> bool {
-        (0..usize::from(self.plan.links)).any(|link| {
-            !self.network.is_cut(link, one, other) && !self.network.is_cut(link, other, one)
-        })
-    }
-
-    /// Whether a link passes from the one to the other: who was answered before is heard on it.
-    fn passes(&self, from: usize, to: usize) -> bool {
-        (0..usize::from(self.plan.links)).any(|link| !self.network.is_cut(link, from, to))
-    }
-
     /// It has listened for as long as it must, and waited for as long as it was told to.
     fn check_patience(&self, machine: usize, host: usize) {
         let timing = &self.plan.timing;
@@ -345,12 +338,13 @@ impl World {
         if !known || !self.is_timed() {
             return;
         }
-        let (since, listens) = match word {
-            Some(word) => (word.at, timing.deadtime),
-            None => (self.ledger.started_at[machine], timing.initdead),
+        let lost_at = match word {
+            Some(word) => word.dead_at(&self.plan),
+            None => self.ledger.started_at[machine] + timing.initdead,
         };
-        let silent_for = self.now.since(since);
-        self.expect(silent_for >= listens, "it cuts the power of one that it has not listened for");
+        let listened = self.now >= lost_at;
+        self.expect(listened, "it cuts the power of one that it has not listened for");
+        let silent_for = word.map_or(Duration::ZERO, |word| self.now.since(word.at));
         let mut bad =
             (0..usize::from(self.plan.nics)).filter(|nic| !self.is_nic_good(machine, *nic));
         let worse = word.is_some_and(|word| bad.any(|nic| word.good_nics >> nic & 1 == 1));
@@ -360,7 +354,7 @@ impl World {
         self.expect(!worse || in_vain, told);
         let held = word.is_some_and(|word| word.state.may_hold());
         let delay = if held { Duration::ZERO } else { self.plan.fence_delays[host] };
-        self.expect(silent_for >= listens + delay, "it cuts a power sooner than it is told to");
+        self.expect(self.now >= lost_at + delay, "it cuts a power sooner than it is told to");
     }
 
     /// The host serves, and the service networks say so: it is left its grace, and for ever by one

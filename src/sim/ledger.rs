@@ -1,7 +1,8 @@
 //! What the checks remember of a world.
 
-use super::plan::MACHINES_MAX;
+use super::plan::{MACHINES_MAX, Plan};
 use crate::engine::{Answer, RequestId};
+use crate::types::heartbeat::LINKS_MAX;
 use crate::types::{Incarnation, Instant, PeerState, Seq, Term};
 
 /// What a machine was last told by another one.
@@ -12,11 +13,22 @@ pub(super) struct Word {
     /// When it was given it, and since when there was no gap of a deadtime, by the world's time.
     pub(super) at: Instant,
     pub(super) since: Instant,
+    /// When it was given any of this life on each link.
+    pub(super) at_on: [Instant; LINKS_MAX],
     pub(super) state: PeerState,
     pub(super) held_term: Term,
     pub(super) eligible: bool,
     pub(super) released: bool,
     pub(super) good_nics: u8,
+}
+
+impl Word {
+    /// When the last link is dead on which that was said: every link has its own deadtime.
+    pub(super) fn dead_at(&self, plan: &Plan) -> Instant {
+        let links = (0..plan.links).zip(self.at_on);
+        let dead_at = links.map(|(link, at)| at + plan.deadtime_on(link));
+        dead_at.max().unwrap_or(Instant::ZERO)
+    }
 }
 
 /// What the checks remember of a world.

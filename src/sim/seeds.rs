@@ -296,7 +296,11 @@ fn plan(random: &mut Random) -> Plan {
     for delay in &mut fence_delays {
         *delay = ms(random.choose(&[0, 150, 400]));
     }
+    // Of their own, so that the other worlds stay as they were before there were these.
+    let mut of_links = Random::new(random.clone().draw());
     Plan {
+        quicker: of_links.choose(&[1, 1, 2, 4]),
+        in_turns: of_links.percent(50),
         nodes: if random.percent(60) { 2 } else { 3 },
         links: 1 + random.below(2) as u8,
         nics: 1 + random.below(2) as u8,

@@ -66,6 +66,18 @@ impl World {
         self.now.since(ledger.disturbed_at[one].max(ledger.disturbed_at[other]))
     }
 
+    /// Whether a link passes both ways between the two: one that was never answered is not heard.
+    pub(super) fn are_linked(&self, one: usize, other: usize) -> bool {
+        (0..usize::from(self.plan.links)).any(|link| {
+            !self.network.is_cut(link, one, other) && !self.network.is_cut(link, other, one)
+        })
+    }
+
+    /// Whether a link passes from the one to the other: who was answered before is heard on it.
+    pub(super) fn passes(&self, from: usize, to: usize) -> bool {
+        (0..usize::from(self.plan.links)).any(|link| !self.network.is_cut(link, from, to))
+    }
+
     /// Who is silent is not heard, and who speaks is.
     fn check_presence(&self, machine: usize, view: &Snapshot, peer: &PeerView) {
         let of = usize::from(peer.node.get()) - 1;

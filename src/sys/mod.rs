@@ -10,3 +10,4 @@ pub mod priority;
 pub mod secrecy;
 pub mod spawn;
 pub mod timer;
+pub mod tty;

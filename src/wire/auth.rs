@@ -13,6 +13,8 @@ use sha2::Sha256;
 
 /// The length of a tag in bytes: HMAC-SHA256 cut to its left half (RFC 2104 §5).
 pub const TAG_LEN: usize = 16;
+/// The shortest tag that is compared, in bytes: 80 bits (RFC 2104 §5).
+pub const TAG_LEN_MIN: usize = 10;
 /// The shortest key in bytes: as strong as the tag.
 pub const KEY_LEN_MIN: usize = 16;
 /// The longest key in bytes; more would only be hashed away.
@@ -115,15 +117,26 @@ impl Keys {
 
     /// The tag of `message` under the key to send with.
     pub fn tag(&self, message: &[u8]) -> Tag {
-        let full = self.sending.mac(message).finalize().into_bytes();
+        self.tag_all([message, &[]])
+    }
+
+    /// The tag of these parts, one behind the other, under the key to send with.
+    pub fn tag_all(&self, parts: [&[u8]; 2]) -> Tag {
+        let full = self.sending.mac(parts).finalize().into_bytes();
         full.first_chunk().copied().unwrap_or_default()
     }
 
     /// Which accepted key made `tag` over `message`, in constant time for each key; nothing if
     /// none did.
     pub fn verify(&self, message: &[u8], tag: &Tag) -> Option<KeyUsed> {
-        let sending = self.sending.made(message, tag).then_some(KeyUsed::Sending);
-        sending.or_else(|| self.other.as_ref()?.made(message, tag).then_some(KeyUsed::Other))
+        self.verify_all([message, &[]], tag)
+    }
+
+    /// The same for a message in parts, one behind the other, and a tag that may be cut shorter:
+    /// one of less than [`TAG_LEN_MIN`] bytes is nobody's.
+    pub fn verify_all(&self, parts: [&[u8]; 2], tag: &[u8]) -> Option<KeyUsed> {
+        let sending = self.sending.made(parts, tag).then_some(KeyUsed::Sending);
+        sending.or_else(|| self.other.as_ref()?.made(parts, tag).then_some(KeyUsed::Other))
     }
 }
 
@@ -147,12 +160,12 @@ impl Key {
         Ok(Self { state, digest: KeyDigest(full.first_chunk().copied().unwrap_or_default()) })
     }
 
-    fn mac(&self, message: &[u8]) -> Hmac<Sha256> {
-        self.state.clone().chain_update(message)
+    fn mac(&self, [first, second]: [&[u8]; 2]) -> Hmac<Sha256> {
+        self.state.clone().chain_update(first).chain_update(second)
     }
 
-    fn made(&self, message: &[u8], tag: &Tag) -> bool {
-        self.mac(message).verify_truncated_left(tag).is_ok()
+    fn made(&self, parts: [&[u8]; 2], tag: &[u8]) -> bool {
+        tag.len() >= TAG_LEN_MIN && self.mac(parts).verify_truncated_left(tag).is_ok()
     }
 }
 
@@ -236,6 +249,17 @@ mod tests {
             let (byte, place) = digest.told_by(seq);
             if keys.hint(seq) == byte { told | place } else { 0 }
         })
+    }
+
+    #[test]
+    fn a_tag_may_be_cut_but_not_to_nothing() {
+        let keys = Keys::new(OLD, None).unwrap();
+        let tag = keys.tag(b"in one part");
+        assert_eq!(keys.tag_all([b"in one", b" part"]), tag);
+        for len in 0..=TAG_LEN {
+            let found = keys.verify_all([b"in ", b"one part"], tag.split_at(len).0);
+            assert_eq!(found.is_some(), len >= TAG_LEN_MIN, "{len} bytes");
+        }
     }
 
     #[test]

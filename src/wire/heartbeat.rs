@@ -54,7 +54,7 @@ pub const VERSION: u8 = 1;
 
 /// What every heartbeat begins with.
 pub const MAGIC: [u8; 2] = *b"tH";
-/// The full form. A shorter one for serial lines will be another number.
+/// The full form. The short one, for serial lines, is [`super::short`].
 const FORM_FULL: u8 = 1;
 /// What the tag covers.
 const TAGGED_LEN: usize = 200;
@@ -176,9 +176,14 @@ pub enum Field {
     Hears,
     /// Zero, which no daemon has.
     Incarnation,
+    /// A number in more bytes than it needs, or more than 64 bits (the short form).
+    Number,
+    /// The part that is said in turns is none that is known (the short form).
+    Turn,
 }
 
-/// Encodes and tags a heartbeat; the whole array is the message.
+/// Encodes and tags a heartbeat; the whole array is the message. This form says everything: what
+/// the heartbeat leaves unsaid is zero in it.
 pub fn emit(heartbeat: &Heartbeat, cluster: ClusterId, keys: &Keys) -> [u8; LEN] {
     let mut writer = Writer([0; LEN]);
     writer.put::<{ at::MAGIC }, 2>(MAGIC);
@@ -274,8 +279,8 @@ impl<'a> View<'a> {
             sent: self.u64::<{ at::SENT }>(),
             echo_sent: self.u64::<{ at::ECHO_SENT }>(),
             echo_held: self.u64::<{ at::ECHO_HELD }>(),
-            config_digest: self.u64::<{ at::CONFIG_DIGEST }>(),
-            failcount_digest: self.u64::<{ at::FAILCOUNT_DIGEST }>(),
+            config_digest: Some(self.u64::<{ at::CONFIG_DIGEST }>()),
+            failcount_digest: Some(self.u64::<{ at::FAILCOUNT_DIGEST }>()),
             good_nics,
             macs: self.macs(),
             hears: self.hears()?,
@@ -302,35 +307,18 @@ impl<'a> View<'a> {
 
     fn flags(&self) -> Result<Flags, Refusal> {
         let [bits] = self.get::<{ at::FLAGS }, 1>();
-        let flags = Flags {
-            eligible: bits & 1 != 0,
-            released: bits & 2 != 0,
-            purging: bits & 4 != 0,
-            held: bits & 8 != 0,
-        };
-        if bits < 16 { Ok(flags) } else { Err(Refusal::Malformed(Field::Flags)) }
+        flags_of(bits).ok_or(Refusal::Malformed(Field::Flags))
     }
 
     fn hears(&self) -> Result<[Hears; LINKS_MAX], Refusal> {
-        let mut bits = self.u32::<{ at::HEARS }>();
-        let mut hears = [Hears::NoLink; LINKS_MAX];
-        for link in &mut hears {
-            *link = match bits & 0b11 {
-                0 => Hears::NoLink,
-                1 => Hears::Nothing,
-                2 => Hears::Peer,
-                _ => return Err(Refusal::Malformed(Field::Hears)),
-            };
-            bits >>= 2;
-        }
-        Ok(hears)
+        hears_of(self.u32::<{ at::HEARS }>()).ok_or(Refusal::Malformed(Field::Hears))
     }
 
-    fn macs(&self) -> [Mac; NICS_MAX] {
+    fn macs(&self) -> [Option<Mac>; NICS_MAX] {
         let bytes = self.get::<{ at::MACS }, { NICS_MAX * 6 }>();
-        let mut macs = [Mac::NONE; NICS_MAX];
+        let mut macs = [None; NICS_MAX];
         for (mac, bytes) in macs.iter_mut().zip(bytes.as_chunks::<6>().0) {
-            *mac = Mac(*bytes);
+            *mac = Some(Mac(*bytes));
         }
         macs
     }
@@ -379,7 +367,7 @@ impl Writer {
         self.put::<{ at::BOOT }, 16>(heartbeat.boot.0);
         let mut macs = [0u8; NICS_MAX * 6];
         for (bytes, mac) in macs.as_chunks_mut::<6>().0.iter_mut().zip(heartbeat.macs) {
-            *bytes = mac.0;
+            *bytes = mac.unwrap_or(Mac::NONE).0;
         }
         self.put::<{ at::MACS }, { NICS_MAX * 6 }>(macs);
     }
@@ -397,8 +385,8 @@ impl Writer {
         self.put_u64::<{ at::SENT }>(heartbeat.sent);
         self.put_u64::<{ at::ECHO_SENT }>(heartbeat.echo_sent);
         self.put_u64::<{ at::ECHO_HELD }>(heartbeat.echo_held);
-        self.put_u64::<{ at::CONFIG_DIGEST }>(heartbeat.config_digest);
-        self.put_u64::<{ at::FAILCOUNT_DIGEST }>(heartbeat.failcount_digest);
+        self.put_u64::<{ at::CONFIG_DIGEST }>(heartbeat.config_digest.unwrap_or(0));
+        self.put_u64::<{ at::FAILCOUNT_DIGEST }>(heartbeat.failcount_digest.unwrap_or(0));
     }
 
     fn tagged(&self) -> &[u8] {
@@ -425,7 +413,7 @@ const fn length_bytes() -> [u8; 2] {
     [0, low]
 }
 
-const fn code_of(state: PeerState) -> u8 {
+pub(super) const fn code_of(state: PeerState) -> u8 {
     match state {
         PeerState::Joining => 1,
         PeerState::Standby => 2,
@@ -439,7 +427,7 @@ const fn code_of(state: PeerState) -> u8 {
     }
 }
 
-const fn state_of(code: u8) -> Option<PeerState> {
+pub(super) const fn state_of(code: u8) -> Option<PeerState> {
     Some(match code {
         1 => PeerState::Joining,
         2 => PeerState::Standby,
@@ -454,12 +442,36 @@ const fn state_of(code: u8) -> Option<PeerState> {
     })
 }
 
-fn flag_bits(flags: Flags) -> u8 {
+pub(super) fn flag_bits(flags: Flags) -> u8 {
     let Flags { eligible, released, purging, held } = flags;
     u8::from(eligible) | u8::from(released) << 1 | u8::from(purging) << 2 | u8::from(held) << 3
 }
 
-fn hears_bits(hears: &[Hears; LINKS_MAX]) -> u32 {
+pub(super) fn flags_of(bits: u8) -> Option<Flags> {
+    let flags = Flags {
+        eligible: bits & 1 != 0,
+        released: bits & 2 != 0,
+        purging: bits & 4 != 0,
+        held: bits & 8 != 0,
+    };
+    (bits < 16).then_some(flags)
+}
+
+pub(super) fn hears_of(mut bits: u32) -> Option<[Hears; LINKS_MAX]> {
+    let mut hears = [Hears::NoLink; LINKS_MAX];
+    for link in &mut hears {
+        *link = match bits & 0b11 {
+            0 => Hears::NoLink,
+            1 => Hears::Nothing,
+            2 => Hears::Peer,
+            _ => return None,
+        };
+        bits >>= 2;
+    }
+    Some(hears)
+}
+
+pub(super) fn hears_bits(hears: &[Hears; LINKS_MAX]) -> u32 {
     hears.iter().rev().fold(0, |bits, link| {
         let value = match link {
             Hears::NoLink => 0,
@@ -488,4 +500,4 @@ impl fmt::Display for Refusal {
 impl core::error::Error for Refusal {}
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -23,6 +23,7 @@ mod paths;
 mod recognition;
 mod rows;
 mod rows_rest;
+mod slow_links;
 mod strays;
 mod told;
 mod transitions;

@@ -1,8 +1,10 @@
 //! How the parts of a lab are put together: namespaces, NICs and addresses of everything in it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::machine::Parts;
+use super::cable::Cable;
+use super::machine::{Machine, Parts};
 use super::plan::LabConfig;
 use super::switch::{Plug, Switch};
 use super::{Node, bmc, netns};
@@ -26,6 +28,16 @@ pub fn parts(config: &LabConfig, node: Node, namespace: String, dir: PathBuf) ->
         environment: config.environment.clone(),
         start: config.start,
     }
+}
+
+/// Lays the serial cables. Each node finds its ends in `/etc/tandem`.
+pub fn lay_cables(config: &LabConfig, machines: &[Arc<Machine>; 2]) -> Vec<Cable> {
+    let lay = |n: usize| {
+        let [a, b] =
+            [0, 1].map(|node: usize| machines[node].dir().join("etc").join(format!("cable{n}")));
+        Cable::lay(&a, &b)
+    };
+    (0..config.cables.len()).map(lay).collect()
 }
 
 /// Makes the namespaces of the client and the observer, with a NIC in every service network.

@@ -6,6 +6,7 @@
 //!   node A ─eth0─┤ svc0 ├─eth0─ node B      client, observer ─┤ svc0, svc1 ...
 //!   node A ─hb0──┤ hb0  ├─hb0── node B      through a switch, or as a direct cable
 //!   node A ─mgmt0┤ mgmt ├─mgmt0─ node B     BMC of A, BMC of B ─┤ mgmt
+//!   node A ─cable0──────── cable0─ node B     serial, if wanted
 //! ```
 //!
 //! Several labs can run at once. A lab removes what it made when it is dropped, also on panic, and
@@ -25,6 +26,8 @@
 
 pub mod assembly;
 pub mod bmc;
+#[path = "../support/cable.rs"]
+pub mod cable;
 pub mod client;
 pub mod clock;
 pub mod happening;
@@ -52,8 +55,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use assembly::{bmc_port, connect_bmc, connect_watchers, parts};
+use assembly::{bmc_port, connect_bmc, connect_watchers, lay_cables, parts};
 use bmc::{Bmc, Manner};
+use cable::Cable;
 use client::Client;
 use clock::Stamp;
 use happening::Happening;
@@ -76,6 +80,7 @@ pub struct Lab {
     switch: Arc<Switch>,
     machines: [Arc<Machine>; 2],
     bmcs: [Bmc; 2],
+    cables: Vec<Cable>,
 }
 
 impl Lab {
@@ -115,8 +120,9 @@ impl Lab {
             bmc.start(bmc::PASSWORD);
             bmc
         });
+        let cables = lay_cables(&config, &machines);
         std::mem::forget(guard);
-        let lab = Self { prefix, config, switch, machines, bmcs };
+        let lab = Self { prefix, config, switch, machines, bmcs, cables };
         for node in Node::BOTH {
             lab.write_configuration(node, &lab.config.to_toml());
         }
@@ -153,6 +159,11 @@ impl Lab {
             Node::A => &self.bmcs[0],
             Node::B => &self.bmcs[1],
         }
+    }
+
+    /// A serial cable; its end A is in node A.
+    pub fn cable(&self, n: usize) -> &Cable {
+        &self.cables[n]
     }
 
     /// Replaces a node's configuration, its key and its passwords; the daemon is not told.

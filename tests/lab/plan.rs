@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | service NIC `ethN`: 10.77.N.0/24, fd77:N::/64 | .1 and .2 | VIPs .10 up, client .100, .101 |
 //! | heartbeat NIC `hbN`: 10.88.N.0/24 | .1 and .2 | |
+//! | serial cable `cableN`: a pseudo terminal at each end | `/etc/tandem/cableN` | |
 //! | management NIC `mgmt0`: 10.99.0.0/24 | .11 and .12 | BMCs .21 and .22 |
 //!
 //! (.101 is the observer.)
@@ -35,6 +36,9 @@ pub struct LabConfig {
     pub vips_per_nic: u8,
     /// The heartbeat NICs.
     pub heartbeats: Vec<Cabling>,
+    /// The serial cables between the nodes, called `cable0` and so on: what is written in the table
+    /// of each besides its type and its device.
+    pub cables: Vec<String>,
     /// `keepalive` of the configuration.
     pub keepalive: Duration,
     /// `warntime`.
@@ -74,6 +78,7 @@ impl Default for LabConfig {
             service_nics: 1,
             vips_per_nic: 1,
             heartbeats: vec![Cabling::Switch],
+            cables: Vec::new(),
             keepalive: Duration::from_millis(100),
             warntime: Duration::from_millis(250),
             deadtime: Duration::from_millis(500),
@@ -181,6 +186,10 @@ impl LabConfig {
         }
         for n in 0..self.heartbeats.len() {
             line(format!("\n[links.hb{n}]\ntype = \"udp\"\nnic = \"hb{n}\""));
+        }
+        for (n, more) in self.cables.iter().enumerate() {
+            let device = format!("/etc/tandem/cable{n}");
+            line(format!("\n[links.cable{n}]\ntype = \"serial\"\ndevice = \"{device}\"\n{more}"));
         }
         for n in 0..self.service_nics {
             line(format!("\n[nics.eth{n}]"));

@@ -28,4 +28,5 @@ mod paths;
 mod power;
 mod redfish;
 mod replay;
+mod serial;
 mod surprises;

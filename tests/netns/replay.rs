@@ -7,7 +7,7 @@ use crate::pair::{self, Pair};
 const SHELL_KINDS: [&str; 3] = ["link-socket", "operator", "recorder"];
 
 /// The lines without their times, which the daemon takes from the wall clock a moment later than
-/// the recorder does; and without those of the shell.
+/// the recorder does; and without those of the shell, and what it adds: why a link is as it is.
 fn events(text: &str) -> Vec<String> {
     let lines = text.lines().map(|line| line.split_once("  ").unwrap().1.to_owned());
     let is_engines = |line: &String| {
@@ -15,7 +15,15 @@ fn events(text: &str) -> Vec<String> {
         let datagrams = kind == "refused" && line.contains(" datagrams on link ");
         !SHELL_KINDS.contains(&kind) && !datagrams
     };
-    lines.filter(is_engines).collect()
+    lines.filter(is_engines).map(without_reason).collect()
+}
+
+fn without_reason(line: String) -> String {
+    let is_link = line.split_whitespace().nth(1) == Some("link");
+    match line.split_once(" (").filter(|_| is_link) {
+        Some((told, _reason)) => told.to_owned(),
+        None => line,
+    }
 }
 
 fn told(pair: &Pair) -> Vec<String> {

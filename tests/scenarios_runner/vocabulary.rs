@@ -50,6 +50,14 @@ const PLAN: &[Phrase] = phrases! {
     "with NUMBER nodes" => |s, v| { s.planned()?.plan.nodes = v.number(0); Ok(()) };
     "with one link" => |s, _| { s.planned()?.plan.links = 1; Ok(()) };
     "with NUMBER links" => |s, v| { s.planned()?.plan.links = v.number(0); Ok(()) };
+    "with a first link that is NUMBER times as quick" => |s, v| {
+        s.planned()?.plan.quicker = v.number(0).into();
+        Ok(())
+    };
+    "with a last link that says things in turns" => |s, _| {
+        s.planned()?.plan.in_turns = true;
+        Ok(())
+    };
     "with NUMBER nics" => |s, v| { s.planned()?.plan.nics = v.number(0); Ok(()) };
     "with NUMBER vips" => |s, v| { s.planned()?.plan.vips = v.number(0).into(); Ok(()) };
     "with an isolated-grace of TIME" => |s, v| {

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use tandem::engine::settings::{Level, LinkSettings, PeerSettings, Remembered};
 use tandem::engine::{Effect, Effects, Input, Node, Outcome, Settings};
-use tandem::types::heartbeat::NICS_MAX;
+use tandem::types::heartbeat::{LINKS_MAX, NICS_MAX};
 use tandem::types::{
     BootId, DeviceId, Heartbeat, Incarnation, Instant, LinkId, Mac, NicId, NodeId, PeerState, Power,
 };
 use tandem::wire::auth::Keys;
 use tandem::wire::heartbeat::{ClusterId, emit, parse};
+use tandem::wire::serial_frame::{Deframer, Frame};
+use tandem::wire::short::{self, Turns};
 
 const CLUSTER: ClusterId = ClusterId(7);
 /// The interval between two heartbeats.
@@ -21,10 +23,13 @@ pub const KEEPALIVE: Duration = Duration::from_millis(100);
 const TRANSIT: Duration = Duration::from_micros(50);
 
 /// What carries a heartbeat from one engine to the other.
+#[allow(dead_code, reason = "each program uses some of them")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Medium {
     /// The wire codec, there and back.
     Wire,
+    /// The short form in frames, as on a serial line, there and back.
+    Line,
     /// Nothing: the value itself arrives, so that only the engines work.
     Value,
 }
@@ -45,6 +50,9 @@ pub struct Duo {
     /// How long a heartbeat is under way.
     transit: Duration,
     medium: Medium,
+    /// Whose turn it is on each link, by node less one.
+    turns: [[Turns; LINKS_MAX]; 2],
+    deframer: Deframer,
     keys: Keys,
     now: Instant,
     /// How many heartbeats were heard.
@@ -66,6 +74,8 @@ impl Duo {
             flying: VecDeque::with_capacity(64),
             transit: TRANSIT,
             medium,
+            turns: [[Turns::new(); LINKS_MAX]; 2],
+            deframer: Deframer::new(),
             keys: Keys::new(&[7; 32], None).unwrap(),
             now,
             heard: 0,
@@ -126,8 +136,10 @@ impl Duo {
         self.nodes[index].step(self.now, input, &mut self.effects);
         while let Some(effect) = self.effects.take_next() {
             if let Effect::Send(mut heartbeat) = effect {
-                if self.medium == Medium::Wire {
-                    heartbeat = self.over_the_wire(&heartbeat);
+                match self.medium {
+                    Medium::Value => {}
+                    Medium::Wire => heartbeat = self.over_the_wire(&heartbeat),
+                    Medium::Line => heartbeat = self.over_the_line(index, &heartbeat),
                 }
                 self.flying.push_back((self.now + self.transit, 1 - index, heartbeat));
             } else if let Some(answer) = answer(&effect) {
@@ -140,6 +152,20 @@ impl Duo {
     pub fn over_the_wire(&self, heartbeat: &Heartbeat) -> Heartbeat {
         let bytes = emit(heartbeat, CLUSTER, &self.keys);
         parse(&bytes, CLUSTER, &self.keys).unwrap().heartbeat
+    }
+}
+
+impl Duo {
+    /// The same over a serial line: what is not said in this turn is not there.
+    fn over_the_line(&mut self, from: usize, heartbeat: &Heartbeat) -> Heartbeat {
+        let turn = self.turns[from][heartbeat.link.index()].take(heartbeat);
+        let message = short::emit(heartbeat, turn, CLUSTER, &self.keys);
+        let frame = Frame::new(message.as_bytes()).unwrap();
+        let (keys, mut heard) = (&self.keys, None);
+        self.deframer.push(frame.as_bytes(), |message| {
+            heard = short::parse(message, CLUSTER, keys).ok().map(|found| found.heartbeat);
+        });
+        heard.unwrap()
     }
 }
 

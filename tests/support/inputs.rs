@@ -38,10 +38,10 @@ impl UsualInputs {
             sent: 9_876_543_210_123,
             echo_sent: 1_234_567_890_123,
             echo_held: 40_000_000,
-            config_digest: 11,
-            failcount_digest: 0,
+            config_digest: Some(11),
+            failcount_digest: Some(0),
             good_nics: 1,
-            macs: [Mac([2, 0, 0, 0, 0, 9]); NICS_MAX],
+            macs: [Some(Mac([2, 0, 0, 0, 0, 9])); NICS_MAX],
             hears: [Hears::Peer; LINKS_MAX],
         };
         Self { heartbeat, count: 0 }

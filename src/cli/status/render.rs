@@ -246,11 +246,11 @@ fn links(status: &Status) -> String {
 }
 
 fn over(link: &Link) -> String {
-    if link.send_error.is_empty() {
-        link.path.clone()
-    } else {
-        format!("{} (cannot send: {})", link.path, link.send_error)
-    }
+    let backup = if link.backup { ", backup" } else { "" };
+    // A daemon of an older version tells no reason.
+    let why = if link.reason.is_empty() { &link.send_error } else { &link.reason };
+    let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+    format!("{}{backup}{why}", link.path)
 }
 
 fn nics(status: &Status) -> String {

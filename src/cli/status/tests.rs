@@ -38,9 +38,11 @@ fn link(name: &str, kind: &str, path: &str, rtt_us: u64) -> Link {
     Link {
         name: name.to_owned(),
         kind: kind.to_owned(),
+        backup: false,
         peer: "b".to_owned(),
         path: path.to_owned(),
         state: LinkState::Up,
+        reason: String::new(),
         since_ms: 3 * DAY,
         last_heartbeat_ms: Some(12),
         rtt_us: Some(rtt_us),
@@ -117,7 +119,9 @@ fn degraded() -> Status {
     ];
     status.links[0].state = LinkState::OneWay;
     status.links[0].since_ms = 4_200;
-    status.links[0].send_error = "No buffer space available".to_owned();
+    status.links[0].reason = "the peer does not hear us".to_owned();
+    status.links[1].reason = "cannot send: No buffer space available".to_owned();
+    status.links[1].send_error = status.links[1].reason.clone();
     let device = &mut status.fence_devices[0];
     device.fault = "wrong user or password".to_owned();
     device.read_ms = Some(750_000);

@@ -297,7 +297,7 @@ fn refuse_own_addresses(
 ) {
     let Some(Ok(addr)) = bmc_host(&device.kind).map(|host| host.parse::<IpAddr>()) else { return };
     let is_vip = vips.iter().any(|vip| vip.value.net.addr() == addr);
-    let mut hosts = links.iter().flat_map(|link| &link.addresses);
+    let mut hosts = links.iter().flat_map(|link| link.addresses());
     let what = if is_vip {
         "a virtual IP"
     } else if hosts.any(|(_, at)| at.value == addr) {

@@ -170,7 +170,8 @@ impl<'a> Used<'a> {
             findings.error(place, format!("{net} is {kind}"), instead);
             return false;
         }
-        let all = self.links.iter().flat_map(|link| link.addresses.iter().map(move |a| (link, a)));
+        let links = self.links.iter();
+        let all = links.flat_map(|link| link.addresses().iter().map(move |a| (link, a)));
         for (link, (_, address)) in all {
             if address.value == addr {
                 let wrong = format!("{addr} is a node's address on link {}", link.name.value);

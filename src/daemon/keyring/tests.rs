@@ -34,10 +34,10 @@ pub(in crate::daemon) fn heartbeat(from: u8, life: u64, seq: u64) -> Heartbeat {
         sent: seq,
         echo_sent: 0,
         echo_held: 0,
-        config_digest: 0,
-        failcount_digest: 0,
+        config_digest: Some(0),
+        failcount_digest: Some(0),
         good_nics: 0,
-        macs: [Mac::NONE; NICS_MAX],
+        macs: [Some(Mac::NONE); NICS_MAX],
         hears: [Hears::NoLink; LINKS_MAX],
     }
 }

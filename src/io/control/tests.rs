@@ -117,6 +117,12 @@ fn is_closed(client: &mut StdStream) -> bool {
     matches!(client.read(&mut [0; 1]), Ok(0))
 }
 
+/// An answer with a text of this length, which no failure that is made has.
+fn long_answer(len: usize) -> Response {
+    let (message, remedy) = ("x".repeat(len), String::new());
+    Response::Error(Failure { code: Code::Denied, message, remedy })
+}
+
 fn event(seq: u64) -> EventLine {
     EventLine { seq, text: "x".repeat(1000), ..EventLine::default() }
 }
@@ -298,8 +304,7 @@ fn a_caller_that_does_not_take_its_answer_runs_out_of_time() {
     let mut client = world.connect();
     client.write_all(STATUS).unwrap();
     let incoming = world.turn();
-    let huge = "x".repeat(900 * 1024);
-    world.answer(&incoming[0], &Response::Error(Failure::new(Code::Denied, &huge, "")));
+    world.answer(&incoming[0], &long_answer(900 * 1024));
     world.turn();
     assert_eq!(world.server().connections(), 1);
     world.now = world.now + REQUEST_TIMEOUT;
@@ -313,7 +318,7 @@ fn a_long_answer_reaches_a_caller_that_reads() {
     let mut client = world.connect();
     client.write_all(STATUS).unwrap();
     let incoming = world.turn();
-    let huge = Response::Error(Failure::new(Code::Denied, &"x".repeat(900 * 1024), ""));
+    let huge = long_answer(900 * 1024);
     world.answer(&incoming[0], &huge);
     let mut taken = Vec::new();
     let mut piece = vec![0; 64 * 1024];
@@ -325,7 +330,7 @@ fn a_long_answer_reaches_a_caller_that_reads() {
     assert_eq!(Response::parse(core::str::from_utf8(&taken).unwrap()).unwrap(), huge);
     client.write_all(STATUS).unwrap();
     let incoming = world.turn();
-    let beyond = Response::Error(Failure::new(Code::Denied, &"x".repeat(1024 * 1024), ""));
+    let beyond = long_answer(1024 * 1024);
     world.answer(&incoming[0], &beyond);
     assert_eq!(failure(&mut client), Code::Busy);
 }

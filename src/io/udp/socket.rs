@@ -11,6 +11,7 @@ use nix::sys::socket::sockopt::{RcvBufForce, ReceiveTimestampns, RxqOvfl};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, SockRef, Socket, Type};
 
 use crate::config::link::UdpLinkConfig;
+use crate::io::link::{OpenError, Step as _};
 
 /// Room for some thousand heartbeats: what arrives while the daemon is starved is judged by its
 /// kernel time afterwards, and must not be lost; neither must heartbeats among forgeries, of which
@@ -22,45 +23,6 @@ const RECEIVE_BUFFER_MODEST: usize = 256 * 1024;
 const TRAFFIC_CLASS: u32 = 48 << 2;
 /// The highest socket priority that needs no capability; picks the first band of the queue.
 const PRIORITY: u32 = 6;
-
-/// Why a link's socket could not be made ready.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OpenError {
-    /// What was attempted, as in `bind to the NIC`.
-    pub step: &'static str,
-    /// Why it failed.
-    pub errno: Errno,
-}
-
-impl core::fmt::Display for OpenError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "cannot {}: {}", self.step, self.errno.desc())
-    }
-}
-
-impl core::error::Error for OpenError {}
-
-/// The error of `step`.
-trait Step<T> {
-    fn step(self, step: &'static str) -> Result<T, OpenError>;
-}
-
-impl<T> Step<T> for std::io::Result<T> {
-    fn step(self, step: &'static str) -> Result<T, OpenError> {
-        self.map_err(|error| OpenError { step, errno: errno_of(&error) })
-    }
-}
-
-impl<T> Step<T> for nix::Result<T> {
-    fn step(self, step: &'static str) -> Result<T, OpenError> {
-        self.map_err(|errno| OpenError { step, errno })
-    }
-}
-
-/// The kernel's number of an error; `EIO` for one that is not the kernel's.
-pub(super) fn errno_of(error: &std::io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
-}
 
 /// The number that the NIC has at present; nothing if there is none of that name.
 pub(super) fn nic_index(nic: &str) -> Option<u32> {

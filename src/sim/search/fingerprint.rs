@@ -23,6 +23,9 @@ impl Fingerprints {
     /// For the states that can follow this one.
     pub fn new(first: &State) -> Self {
         let plan = &first.world.plan;
+        // What the rules leave out is as good as something else only there.
+        assert!(plan.links == 1, "a quiet link is as good as a dead one where there is no other");
+        assert!(!plan.in_turns, "all MACs are told at once");
         let timing = plan.timing;
         let pause = (timing.deadtime.saturating_sub(timing.warntime) / 3)
             .clamp(Duration::from_millis(1), Duration::from_millis(100));

@@ -18,7 +18,8 @@ pub(super) enum Rule {
     Past(Age),
     /// A number of which more than this makes no difference.
     AtMost(u64),
-    /// The state of a link: quiet is as good as down, and one-way as good as up, to all but people.
+    /// The state of a link: one-way is as good as up to all but people, and so is quiet as down
+    /// where there is no other link.
     LinkState,
     /// A proof: of its moment only counts what is in force.
     Proof,
@@ -91,6 +92,7 @@ pub(super) const RULES: &[(&str, &str, Rule)] = &[
     ("Peer", "newest_seq", Rule::Skip),
     ("Peer", "role_since", Rule::Skip),
     ("Peer", "macs", Rule::Skip),
+    ("Peer", "macs_told", Rule::Skip),
     ("Peer", "proof", Rule::Proof),
     ("Peer", "proof_at", Rule::ProofAt),
     ("Peer", "answered_at", Rule::Networks(Age::Look)),

@@ -222,12 +222,16 @@ pub struct Link {
     pub name: String,
     /// `udp` or `serial`.
     pub kind: String,
+    /// Whether it is there for the case that the others fail.
+    pub backup: bool,
     /// The peer at its other end.
     pub peer: String,
-    /// What it runs over, as in `eth1 10.9.0.1 -> 10.9.0.2` or `ttyS0`.
+    /// What it runs over, as in `eth1 10.9.0.1 -> 10.9.0.2` or `/dev/ttyS0 115200`.
     pub path: String,
     /// Whether it works.
     pub state: LinkState,
+    /// Why it has this state, as in `nothing heard for 1.2 s`; empty if it is well.
+    pub reason: String,
     /// For how long it has been so.
     pub since_ms: u64,
     /// The age of the last heartbeat; nothing if there was none.
@@ -282,10 +286,14 @@ pub struct LinkCounters {
     pub sent: u64,
     /// Heartbeats that the kernel did not take.
     pub send_errors: u64,
+    /// Heartbeats that a newer one overtook while they waited for a serial line.
+    pub overtaken: u64,
     /// Heartbeats accepted.
     pub received: u64,
-    /// Datagrams refused.
+    /// Datagrams and frames refused, and what was no frame at all.
     pub refused: u64,
+    /// Bytes on a serial line that were in no frame.
+    pub noise_bytes: u64,
     /// How often it was late.
     pub late: u64,
 }

@@ -3,8 +3,8 @@
 
 use super::*;
 
-const CLUSTER: ClusterId = ClusterId(0x1122_3344_5566_7788);
-const KEY: &[u8] = b"correct horse battery staple";
+pub(in crate::wire) const CLUSTER: ClusterId = ClusterId(0x1122_3344_5566_7788);
+pub(in crate::wire) const KEY: &[u8] = b"correct horse battery staple";
 const OTHER_KEY: &[u8] = b"correct horse battery stapler";
 
 const STATES: [PeerState; 9] = [
@@ -20,25 +20,25 @@ const STATES: [PeerState; 9] = [
 ];
 
 /// A pseudo-random generator that is the same in every run (splitmix64).
-struct Random(u64);
+pub(in crate::wire) struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(in crate::wire) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, bound: u8) -> u8 {
+    pub(in crate::wire) fn below(&mut self, bound: u8) -> u8 {
         u8::try_from(self.next() % u64::from(bound)).unwrap()
     }
 
-    fn bytes<const N: usize>(&mut self) -> [u8; N] {
+    pub(in crate::wire) fn bytes<const N: usize>(&mut self) -> [u8; N] {
         std::array::from_fn(|_| self.below(255))
     }
 
-    fn heartbeat(&mut self) -> Heartbeat {
+    pub(in crate::wire) fn heartbeat(&mut self) -> Heartbeat {
         let from = 1 + self.below(8);
         let to = 1 + (from + self.below(7)) % 8;
         let bits = self.next();
@@ -66,10 +66,10 @@ impl Random {
             sent: self.next(),
             echo_sent: self.next(),
             echo_held: self.next(),
-            config_digest: self.next(),
-            failcount_digest: self.next(),
+            config_digest: Some(self.next()),
+            failcount_digest: Some(self.next()),
             good_nics: self.below(255),
-            macs: std::array::from_fn(|_| Mac(self.bytes())),
+            macs: std::array::from_fn(|_| Some(Mac(self.bytes()))),
             hears: std::array::from_fn(|_| {
                 [Hears::NoLink, Hears::Nothing, Hears::Peer][usize::from(self.below(3))]
             }),
@@ -77,7 +77,7 @@ impl Random {
     }
 }
 
-fn keys() -> Keys {
+pub(in crate::wire) fn keys() -> Keys {
     Keys::new(KEY, None).unwrap()
 }
 
@@ -194,10 +194,10 @@ fn state_codes_are_their_own_inverse() {
 }
 
 /// Each value differs from its neighbours, so that two exchanged fields show.
-fn sample() -> Heartbeat {
-    let mut macs = [Mac::NONE; NICS_MAX];
-    macs[0] = Mac([2, 0, 0, 0, 0xa, 1]);
-    macs[7] = Mac([2, 0, 0, 0, 0xa, 8]);
+pub(in crate::wire) fn sample() -> Heartbeat {
+    let mut macs = [Some(Mac::NONE); NICS_MAX];
+    macs[0] = Some(Mac([2, 0, 0, 0, 0xa, 1]));
+    macs[7] = Some(Mac([2, 0, 0, 0, 0xa, 8]));
     let mut hears = [Hears::NoLink; LINKS_MAX];
     hears[0] = Hears::Peer;
     hears[1] = Hears::Nothing;
@@ -221,8 +221,8 @@ fn sample() -> Heartbeat {
         sent: 1_000_000_001,
         echo_sent: 2_000_000_002,
         echo_held: 3_003,
-        config_digest: 0xc0c0_c0c0_c0c0_c0c0,
-        failcount_digest: 0xf0f0_f0f0_f0f0_f0f0,
+        config_digest: Some(0xc0c0_c0c0_c0c0_c0c0),
+        failcount_digest: Some(0xf0f0_f0f0_f0f0_f0f0),
         good_nics: 0b1000_0001,
         macs,
         hears,
@@ -233,19 +233,23 @@ fn sample() -> Heartbeat {
 // long as the version is 1.
 #[test]
 fn the_sample_is_the_vector() {
-    let text = include_str!("../../../tests/vectors/heartbeat-v1.hex");
+    let vector = bytes_of(include_str!("../../../tests/vectors/heartbeat-v1.hex"));
+    let emitted = emit(&sample(), CLUSTER, &keys());
+    assert_eq!(emitted.as_slice(), vector.as_slice());
+    let parsed = parse(&vector, CLUSTER, &keys());
+    assert_eq!(parsed.map(|found| found.heartbeat), Ok(sample()));
+}
+
+/// The bytes that a vector's file has in hexadecimal digits.
+pub(in crate::wire) fn bytes_of(text: &str) -> Vec<u8> {
     let digits: Vec<char> = text
         .lines()
         .filter(|line| !line.starts_with('#'))
         .flat_map(str::chars)
         .filter(char::is_ascii_hexdigit)
         .collect();
-    let vector: Vec<u8> = digits
+    digits
         .chunks(2)
         .map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap())
-        .collect();
-    let emitted = emit(&sample(), CLUSTER, &keys());
-    assert_eq!(emitted.as_slice(), vector.as_slice());
-    let parsed = parse(&vector, CLUSTER, &keys());
-    assert_eq!(parsed.map(|found| found.heartbeat), Ok(sample()));
+        .collect()
 }
