@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tandem::config::{
-    self, Checked, DeviceKind, FileFacts, FileFault, Files, MachineFacts, Plan, Priority, Suite,
-    Transport,
+    self, Checked, DeviceKind, FileFacts, FileFault, Files, Fingerprint, Login, MachineFacts, Plan,
+    Priority, Suite, Transport, Trust,
 };
 use tandem::types::{BootId, DeviceId, Incarnation, Mac, NodeId};
 
@@ -226,7 +226,21 @@ fn the_unusual_file_means_what_it_says() {
     assert_eq!((cable.baud.bits_per_second(), cable.rtscts), (921_600, true));
     assert_eq!(cable.peer.get(), 1);
     let devices: Vec<_> = plan.devices.iter().map(|device| device.name.as_str()).collect();
-    assert_eq!(devices, ["pdu-left", "pdu-right", "ipmi-b.example.com"]);
+    assert_eq!(
+        devices,
+        ["pdu-left", "pdu-right", "ipmi-b.example.com", "redfish-b.example.com", "pinned"]
+    );
+    let DeviceKind::Redfish { host, port, system, trust, login, .. } = &plan.devices[3].kind else {
+        panic!("not redfish: {:?}", plan.devices[3]);
+    };
+    assert_eq!((host.as_str(), *port, *login), ("fd00:9::2", 8443, Login::Basic));
+    assert_eq!(system.as_deref(), Some("/redfish/v1/Systems/1"));
+    assert_eq!(*trust, Trust::Authority("/etc/tandem/ca.pem".into()));
+    let DeviceKind::Redfish { port, trust, login, .. } = &plan.devices[4].kind else {
+        panic!("not redfish: {:?}", plan.devices[4]);
+    };
+    let pinned = Trust::Pinned(Fingerprint([0xab; 32]));
+    assert_eq!((*port, trust, *login), (443, &pinned, Login::Auto));
     let DeviceKind::Ipmi { address, user, suite, .. } = &plan.devices[2].kind else {
         panic!("not ipmi")
     };
@@ -305,6 +319,18 @@ fn a_machine_that_is_not_asked_keeps_no_daemon_from_starting() {
         let plan = read.plan.unwrap_or_else(|| panic!("refused:\n{}", read.findings));
         assert_eq!(plan.local.get(), 1);
     }
+}
+
+/// A device that cannot fence is told, and the service runs: it may never be needed.
+#[test]
+fn a_fence_agent_that_is_not_installed_keeps_no_daemon_from_starting() {
+    let text = file("tests/config/good.toml").replace("\"fence_apc_snmp\"", "\"fence_new\"");
+    let strict = check(&text, Some("smw1"), "");
+    let told = strict.findings.to_string();
+    assert!(strict.plan.is_none() && told.contains("apt install fence-agents"), "{told}");
+    let unasked = MachineFacts::default();
+    let read = config::check("tandem.toml", &text, Some("smw1"), &unasked, &Imagined::new());
+    assert_eq!(read.plan.unwrap().devices.len(), 3);
 }
 
 /// A file of cases, each of them changes to `good.toml` and all that is said then:

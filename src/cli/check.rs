@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 use lexopt::{Arg, Parser, ValueExt};
 
 use super::{FAILED, Failure, OK, USAGE, say, warn};
-use crate::config::{self, Checked, Findings, Plan, disk};
-use crate::io::machine;
+use crate::config::{self, At, Checked, Findings, Plan, disk};
+use crate::io::{self, machine};
 use crate::wire::auth::Keys;
 
 /// Shown by `tandem help check`.
 pub(super) const HELP: &str = "\
 Usage: tandem check [--config FILE] [--node NAME] [--print]
 
-Reads the configuration as the daemon would: the file itself, the secret files it names, the fence
-agents, and the NICs and addresses of this machine. Every finding is told, each with its line, what
-is wrong, and what to write instead. Nothing is changed.
+Reads the configuration as the daemon would: the file itself, the secret files it names, and the
+NICs and addresses of this machine. Fence agents in /usr/sbin are asked for their metadata, so that
+parameters that they do not know, or miss, are told, too. Every finding is told, each with its line,
+what is wrong, and what to write instead. Nothing is changed.
 
 Options:
   -c, --config FILE   the configuration (default /etc/tandem/tandem.toml)
@@ -48,7 +49,18 @@ pub(super) fn run(parser: &mut Parser) -> Result<u8, Failure> {
     let facts = machine::facts()
         .map_err(|error| unreadable(format!("cannot ask this machine for its NICs: {error}")))?;
     let node = options.node.as_deref();
-    let Checked { plan, findings } = config::check(&name, &text, node, &facts, &disk::Disk);
+    let Checked { plan, mut findings, agents, authorities } =
+        config::check(&name, &text, node, &facts, &disk::Disk);
+    let misfits = io::agents::inspect(&agents)
+        .map_err(|error| unreadable(format!("cannot ask the fence agents: {error}")))?;
+    for At { place, value } in authorities {
+        if let Err(wrong) = io::redfish::check_authority(&value) {
+            let instead = "write the path of a PEM file with the authority's certificate";
+            findings.error(&place, wrong, instead);
+        }
+    }
+    findings.extend(misfits);
+    let plan = plan.filter(|_| findings.errors() == 0);
     warn(&findings.to_string())?;
     let Some(plan) = plan else {
         warn(&format!("{name}: {}\n", counted(&findings)))?;

@@ -8,9 +8,12 @@ mod check;
 mod client;
 mod confirm_off;
 mod events;
+mod fence;
+mod inspect_agents;
 mod key;
 mod keygen;
 mod put_record;
+mod redfish_child;
 mod replay;
 mod run;
 mod status;
@@ -41,7 +44,7 @@ struct Command {
 }
 
 /// All commands, in the order of `tandem --help`.
-const COMMANDS: [Command; 8] = [
+const COMMANDS: [Command; 9] = [
     Command { name: "run", about: "run the daemon", help: run::HELP, run: run::run },
     Command {
         name: "status",
@@ -72,6 +75,12 @@ const COMMANDS: [Command; 8] = [
         about: "check the configuration, tell all that is wrong with it",
         help: check::HELP,
         run: check::run,
+    },
+    Command {
+        name: "fence",
+        about: "ask a fence device for what its configuration needs",
+        help: fence::HELP,
+        run: fence::run,
     },
     Command {
         name: "key",
@@ -159,6 +168,8 @@ fn dispatch(parser: &mut Parser) -> Result<u8, Failure> {
             match name.as_str() {
                 "help" => help(parser),
                 put_record::NAME => put_record::run(parser),
+                inspect_agents::NAME => inspect_agents::run(parser),
+                redfish_child::NAME => redfish_child::run(parser),
                 name => (find(name)?.run)(parser),
             }
         }

@@ -105,7 +105,7 @@ fn load(options: &Options) -> Result<Plan, Failure> {
     }
     let unasked = MachineFacts { nics: Vec::new(), ..here };
     let node = options.node.as_deref();
-    let Checked { plan, findings: _ } = config::check(&name, &text, node, &unasked, &disk::Disk);
+    let Checked { plan, .. } = config::check(&name, &text, node, &unasked, &disk::Disk);
     let Some(plan) = plan else {
         tell(&strict.findings, Severity::Error);
         let text = format!("{name} has errors: see them with `tandem check --config {name}`");

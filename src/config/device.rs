@@ -15,6 +15,14 @@ pub const IPMI_USER_LEN_MAX: usize = 16;
 pub const IPMI_PASSWORD_LEN_MAX: usize = 20;
 /// The UDP port of an IPMI BMC (IPMI v2.0 §13.1.2, primary RMCP port).
 pub const IPMI_PORT: u16 = 623;
+/// The TCP port of a Redfish service (DSP0266, *Security*: HTTPS).
+pub const REDFISH_PORT: u16 = 443;
+/// The longest Redfish user name in bytes; no BMC takes one as long.
+pub const REDFISH_USER_LEN_MAX: usize = 128;
+/// The longest Redfish password in bytes; no BMC takes one as long.
+pub const REDFISH_PASSWORD_LEN_MAX: usize = 256;
+/// The longest Id or path of a ComputerSystem in bytes.
+pub const REDFISH_SYSTEM_LEN_MAX: usize = 512;
 /// The most parameters of one agent, secrets included.
 pub const AGENT_PARAMS_MAX: usize = 64;
 /// The longest `name=value` line of an agent in bytes.
@@ -45,6 +53,23 @@ pub enum DeviceKind {
         /// The cipher suites to use.
         suite: Suite,
     },
+    /// A BMC, spoken to over Redfish (DMTF DSP0266) by a child process.
+    Redfish {
+        /// Its address or name, without port.
+        host: String,
+        /// Its TCP port (usually [`REDFISH_PORT`]).
+        port: u16,
+        /// At most [`REDFISH_USER_LEN_MAX`] bytes.
+        user: String,
+        /// At most [`REDFISH_PASSWORD_LEN_MAX`] bytes.
+        password: Secret,
+        /// The Id or path of the ComputerSystem; nothing if there is only one.
+        system: Option<String>,
+        /// How it proves to be itself.
+        trust: Trust,
+        /// How the user is told to it.
+        login: Login,
+    },
     /// Any program that speaks the fence agents' language: `name=value` lines on its standard
     /// input. At most [`AGENT_PARAMS_MAX`] parameters; a name is not empty and holds no `=`;
     /// neither name nor value holds a line break or NUL; `action` is tandem's own.
@@ -68,6 +93,79 @@ pub enum Suite {
     Three,
     /// 17 alone: HMAC-SHA256, HMAC-SHA256-128, AES-CBC-128.
     Seventeen,
+}
+
+/// How a BMC proves over TLS that it is itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Trust {
+    /// By the certificate with this fingerprint.
+    Pinned(Fingerprint),
+    /// By a certificate issued under an authority in this PEM file.
+    Authority(PathBuf),
+}
+
+/// How a user is told to a Redfish service.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum Login {
+    /// With a session; with each request if there can be none.
+    #[default]
+    Auto,
+    /// With a session alone.
+    Session,
+    /// With each request alone (HTTP Basic).
+    Basic,
+}
+
+impl Login {
+    /// All of them, as they are written.
+    pub const ALL: [(Self, &'static str); 3] =
+        [(Self::Auto, "auto"), (Self::Session, "session"), (Self::Basic, "basic")];
+}
+
+/// The SHA-256 fingerprint of a certificate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint(pub [u8; FINGERPRINT_LEN]);
+
+/// The length of a fingerprint in bytes.
+pub const FINGERPRINT_LEN: usize = 32;
+
+impl Fingerprint {
+    /// The fingerprint that 64 hexadecimal digits say, with or without colons between the bytes,
+    /// and with or without what BMCs and openssl(1) write before them.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.rsplit('=').next()?.trim();
+        let has_name = digits.get(..7).is_some_and(|name| name.eq_ignore_ascii_case("sha256:"));
+        let digits = if has_name { digits.get(7..)? } else { digits };
+        let plain: Vec<char> = digits.chars().filter(|c| !matches!(c, ':' | ' ')).collect();
+        let mut bytes = [0u8; FINGERPRINT_LEN];
+        if plain.len() != FINGERPRINT_LEN.saturating_mul(2) {
+            return None;
+        }
+        for (byte, pair) in bytes.iter_mut().zip(plain.chunks_exact(2)) {
+            for digit in pair {
+                let digit = u8::try_from(digit.to_digit(16)?).ok()?;
+                *byte = (*byte << 4) | digit;
+            }
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    /// As openssl(1) shows it: `AB:CD:…`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            let colon = if index == 0 { "" } else { ":" };
+            write!(f, "{colon}{byte:02X}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// A text that is never shown: its `Debug` is redacted and it has no `Display`.
@@ -105,6 +203,22 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fingerprint_is_understood_in_the_ways_it_is_shown() {
+        let fingerprint = Fingerprint([0xab; FINGERPRINT_LEN]);
+        let shown = fingerprint.to_string();
+        assert_eq!(shown.len(), 95);
+        let plain = "ab".repeat(32);
+        let openssl = format!("sha256 Fingerprint={shown}");
+        for text in [&shown, &plain, &openssl, &format!("SHA256:{plain}")] {
+            assert_eq!(Fingerprint::parse(text), Some(fingerprint), "{text}");
+        }
+        let sha1 = "ab".repeat(20);
+        for text in ["", &sha1, &"zz".repeat(32), &format!("{plain}a"), "é", "sha256:é"] {
+            assert_eq!(Fingerprint::parse(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn a_secret_does_not_show_in_debug_output() {

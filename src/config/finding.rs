@@ -4,6 +4,10 @@
 
 use core::fmt;
 
+use serde::{Deserialize, Serialize};
+
+use super::metadata::Misfit;
+
 /// The most findings that are kept; more are only counted.
 pub const FINDINGS_MAX: usize = 200;
 
@@ -17,7 +21,7 @@ pub enum Severity {
 }
 
 /// A line of the file and the key it is about.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub struct Place {
     /// Counted from 1; zero if there is no such line (something that is missing).
     pub line: usize,
@@ -103,6 +107,17 @@ impl Findings {
     pub fn warn(&mut self, place: &Place, wrong: impl Into<String>, instead: impl Into<String>) {
         self.warnings = self.warnings.saturating_add(1);
         self.add(Severity::Warning, place, wrong.into(), instead.into());
+    }
+
+    /// Adds what does not fit the fence agents, and puts it into its place.
+    pub fn extend(&mut self, misfits: Vec<Misfit>) {
+        for misfit in misfits {
+            match misfit.severity() {
+                Severity::Error => self.error(&misfit.place, misfit.wrong, misfit.instead),
+                Severity::Warning => self.warn(&misfit.place, misfit.wrong, misfit.instead),
+            }
+        }
+        self.sort();
     }
 
     fn add(&mut self, severity: Severity, place: &Place, wrong: String, instead: String) {

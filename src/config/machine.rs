@@ -87,9 +87,12 @@ pub(super) fn check(
     for device in &pair.devices {
         if let PairKind::Agent { agent, program, .. } = &device.kind
             && !files.is_program(program)
+            && !facts.nics.is_empty()
         {
-            let wrong = format!("there is no program {}", program.display());
-            findings.error(&agent.place, wrong, "install the agent, or write its absolute path");
+            let wrong = format!("there is no program {}: it cannot fence", program.display());
+            let instead = "install it (Debian: apt install fence-agents; RHEL, SUSE: \
+                           fence-agents-all), or write its absolute path";
+            findings.error(&agent.place, wrong, instead);
         }
     }
     let Some(local) = local else { return };

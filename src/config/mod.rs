@@ -21,6 +21,7 @@ pub mod finding;
 pub mod key_file;
 pub mod link;
 mod machine;
+pub mod metadata;
 pub mod nearest;
 pub mod network;
 mod pair;
@@ -28,17 +29,20 @@ pub mod plan;
 mod print;
 mod raw;
 mod read;
+mod redfish;
 pub mod secret;
 mod tree;
 mod vocabulary;
 
 use core::time::Duration;
+use std::path::PathBuf;
 
-pub use device::{Device, DeviceKind, Secret, Suite};
-pub use finding::{Finding, Findings, Severity};
+pub use device::{Device, DeviceKind, Fingerprint, Login, Secret, Suite, Trust};
+pub use finding::{At, Finding, Findings, Severity};
 pub use key_file::{HeartbeatKey, HeartbeatKeys, KeyFile};
 pub use link::{Baud, SerialLinkConfig, UdpLinkConfig};
 pub use machine::MachineFacts;
+pub use metadata::AgentUse;
 pub use network::{ServiceNic, Vip};
 pub use plan::{Ladder, Link, Plan, Priority, Runtime, Timing, Transport};
 pub use secret::{FileFacts, FileFault, Files};
@@ -55,6 +59,10 @@ pub struct Checked {
     pub plan: Option<Plan>,
     /// All that was found, by line.
     pub findings: Findings,
+    /// The fence agents, to be asked for their metadata: see [`metadata`].
+    pub agents: Vec<AgentUse>,
+    /// The files of authorities that Redfish devices name, to be looked at.
+    pub authorities: Vec<At<PathBuf>>,
 }
 
 /// Reads `text`, the content of `file` (its name is used in messages alone), as the node `node`,
@@ -70,10 +78,14 @@ pub fn check(
     files: &dyn Files,
 ) -> Checked {
     let mut findings = Findings::new(file);
-    let plan = read_all(text, node, facts, files, &mut findings);
+    let pair = tree::parse(text, &mut findings, raw::read);
+    let pair = pair.map(|raw| check::pair(raw, &mut findings));
+    let agents = pair.as_ref().map(metadata::uses).unwrap_or_default();
+    let authorities = pair.as_ref().map(redfish::authorities).unwrap_or_default();
+    let plan = pair.and_then(|pair| plan_of(pair, node, facts, files, &mut findings));
     findings.sort();
     let plan = plan.filter(|_| findings.errors() == 0);
-    Checked { plan, findings }
+    Checked { plan, findings, agents, authorities }
 }
 
 /// The duration that `text` says, as the configuration writes them: `"500ms"`, `"30s"`, `"5m"`.
@@ -84,15 +96,13 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     duration::parse(text).map_err(|wrong| format!("{}; {}", wrong.wrong, wrong.instead))
 }
 
-fn read_all(
-    text: &str,
+fn plan_of(
+    pair: pair::Pair,
     node: Option<&str>,
     facts: &MachineFacts,
     files: &dyn Files,
     findings: &mut Findings,
 ) -> Option<Plan> {
-    let raw = tree::parse(text, findings, raw::read)?;
-    let pair = check::pair(raw, findings);
     let local = machine::find_local(&pair, node, facts, findings);
     machine::check(&pair, local, facts, files, findings);
     let secrets = secret::load(&pair, files, findings);

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use super::device::Suite;
+use super::device::{Login, Suite, Trust};
 use super::finding::{At, Place};
 use super::link::Baud;
 use super::network::{ServiceNic, Vip};
@@ -102,11 +102,22 @@ pub(super) enum PairKind {
         password_file: At<PathBuf>,
         suite: Suite,
     },
+    Redfish {
+        host: String,
+        port: u16,
+        user: String,
+        password_file: At<PathBuf>,
+        system: Option<String>,
+        trust: At<Trust>,
+        login: Login,
+    },
     Agent {
         /// As written: a name or an absolute path.
         agent: At<String>,
         program: PathBuf,
         params: Vec<(String, String)>,
+        /// Where each of them is written.
+        param_places: Vec<(String, Place)>,
         secret_files: Vec<(String, At<PathBuf>)>,
     },
 }

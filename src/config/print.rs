@@ -5,7 +5,7 @@
 
 use core::fmt::Display;
 
-use super::device::Suite;
+use super::device::{Login, Suite, Trust};
 use super::duration::print as time;
 use super::pair::{Pair, PairCarrier, PairDevice, PairKind, PairLink};
 use super::plan::{Priority, Runtime, Timing};
@@ -142,6 +142,23 @@ fn print_device(pair: &Pair, device: &PairDevice, page: &mut Page) {
                     Suite::Seventeen => "17",
                 },
             );
+        }
+        PairKind::Redfish { host, port, user, password_file, system, trust, login } => {
+            page.text("type", "redfish");
+            page.text("timeout", time(device.timeout));
+            page.text("address", host);
+            page.plain("port", port);
+            page.text("user", user);
+            page.text("password-file", password_file.value.display());
+            if let Some(system) = system {
+                page.text("system", system);
+            }
+            match &trust.value {
+                Trust::Pinned(fingerprint) => page.text("certificate", fingerprint),
+                Trust::Authority(path) => page.text("ca-file", path.display()),
+            }
+            let name = Login::ALL.iter().find(|(way, _)| way == login).map(|(_, name)| *name);
+            page.text("login", name.unwrap_or_default());
         }
         PairKind::Agent { agent, params, secret_files, .. } => {
             page.text("type", "agent");

@@ -11,6 +11,7 @@ use super::device::{IPMI_USER_LEN_MAX, Suite};
 use super::finding::{At, Findings, Place};
 use super::link::Baud;
 use super::read::{self, NAME_LEN_MAX, Wrong};
+use super::redfish::{self, RawRedfish};
 use super::tree::{Scalar, Section};
 use super::vocabulary as words;
 use crate::types::{IpNet, NodeId};
@@ -142,6 +143,7 @@ pub(super) enum RawKind {
         password_file: Option<At<PathBuf>>,
         suite: Option<At<Suite>>,
     },
+    Redfish(RawRedfish),
     Agent {
         agent: Option<At<String>>,
         params: Vec<(String, At<String>)>,
@@ -341,7 +343,7 @@ fn group(text: &str) -> Result<IpAddr, Wrong> {
     ))
 }
 
-fn port(section: &Section<'_>, f: &mut Findings) -> Option<At<u16>> {
+pub(super) fn port(section: &Section<'_>, f: &mut Findings) -> Option<At<u16>> {
     let port = section.number("port", 1, i64::from(u16::MAX), f)?;
     u16::try_from(port.value).ok().map(|value| At { place: port.place, value })
 }
@@ -379,10 +381,11 @@ fn vip(section: &Section<'_>, f: &mut Findings) -> RawVip {
 
 fn device(section: &Section<'_>, f: &mut Findings) -> RawFence {
     let kind = section.text("type", |text| Ok(text.to_owned()), "ipmi", f);
-    section.require("type", "write type = \"ipmi\" or type = \"agent\"", f);
+    section.require("type", "write type = \"redfish\", type = \"ipmi\" or type = \"agent\"", f);
     section.require("node", "write node = \"NAME\", the node whose power it cuts", f);
     let kind = match kind.as_ref().map(|at| at.value.as_str()) {
         Some("ipmi") => Some(ipmi(section, f)),
+        Some("redfish") => Some(RawKind::Redfish(redfish::read(section, f))),
         Some("agent") => Some(agent(section, f)),
         Some(other) => {
             let wrong = format!("{other:?} is not a type of fence device");
@@ -405,14 +408,15 @@ fn device(section: &Section<'_>, f: &mut Findings) -> RawFence {
 
 fn other_type(text: &str) -> String {
     match text {
-        "idrac" | "ilo" | "ilo4" | "ilo5" | "imm" | "bmc" | "ipmilan" | "external/ipmi" => {
-            "write \"ipmi\"".to_owned()
+        "idrac" | "ilo" | "ilo4" | "ilo5" | "ilo6" | "xcc" | "openbmc" | "bmc" => {
+            "write \"redfish\", or \"ipmi\" if the BMC is old".to_owned()
         }
-        "redfish" => "write type = \"agent\" and agent = \"fence_redfish\"".to_owned(),
+        "imm" | "ipmilan" | "external/ipmi" => "write \"ipmi\"".to_owned(),
+        "fence_redfish" => "write \"redfish\"".to_owned(),
         _ if text.starts_with("fence_") => {
             format!("write type = \"agent\" and agent = {text:?}")
         }
-        _ => "write \"ipmi\" for a BMC, \"agent\" for a fence agent".to_owned(),
+        _ => "write \"redfish\" or \"ipmi\" for a BMC, \"agent\" for a fence agent".to_owned(),
     }
 }
 

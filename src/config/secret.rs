@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::device::{AGENT_LINE_LEN_MAX, Device, DeviceKind, IPMI_PASSWORD_LEN_MAX, Secret};
+use super::device::{
+    AGENT_LINE_LEN_MAX, Device, DeviceKind, IPMI_PASSWORD_LEN_MAX, REDFISH_PASSWORD_LEN_MAX, Secret,
+};
 use super::finding::{At, Findings, Place};
 use super::key_file::{HeartbeatKeys, KeyFile};
 use super::pair::{Pair, PairKind};
@@ -97,6 +99,18 @@ impl Store<'_> {
                 let password = self.password(password_file, IPMI_PASSWORD_LEN_MAX)?;
                 let (address, user, suite) = (*address, user.clone(), *suite);
                 Some(DeviceKind::Ipmi { address, user, password, suite })
+            }
+            PairKind::Redfish { host, port, user, password_file, system, trust, login } => {
+                let password = self.password(password_file, REDFISH_PASSWORD_LEN_MAX)?;
+                Some(DeviceKind::Redfish {
+                    host: host.clone(),
+                    port: *port,
+                    user: user.clone(),
+                    password,
+                    system: system.clone(),
+                    trust: trust.value.clone(),
+                    login: *login,
+                })
             }
             PairKind::Agent { program, params, secret_files, .. } => {
                 let mut secrets = Vec::new();

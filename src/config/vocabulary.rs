@@ -13,6 +13,8 @@ pub(super) struct Words {
 }
 
 const NODE_ADDRESS: &str = "write the addresses under [nodes.NAME.links], one for each link";
+const TRUST: &str =
+    "write certificate, which needs no authority: tandem fence fingerprint ADDRESS shows it";
 const LINK_ADDRESS: &str = "write each node's address under [nodes.NAME.links]";
 
 const SERIAL_TYPE: &str = "write type = \"serial\", and device = \"/dev/ttyS0\"";
@@ -141,6 +143,36 @@ pub(super) const IPMI: Words = Words {
     ],
     hints: &[],
 };
+/// A fence device of type "redfish".
+pub(super) const REDFISH: Words = Words {
+    table: "[[fence]] with type = \"redfish\"",
+    keys: &[
+        "node",
+        "level",
+        "name",
+        "type",
+        "timeout",
+        "address",
+        "port",
+        "user",
+        "password-file",
+        "system",
+        "certificate",
+        "ca-file",
+        "login",
+    ],
+    hints: &[
+        ("ca", "write ca-file, the path of a PEM file"),
+        ("cacert", "write ca-file, the path of a PEM file"),
+        ("fingerprint", "write certificate"),
+        ("insecure", TRUST),
+        ("plug", "write system, the Id of the ComputerSystem"),
+        ("ssl-insecure", TRUST),
+        ("systems-uri", "write system, the path of the ComputerSystem"),
+        ("url", "write address"),
+        ("verify", TRUST),
+    ],
+};
 /// A fence device of type "agent".
 pub(super) const AGENT: Words = Words {
     table: "[[fence]] with type = \"agent\"",
@@ -154,8 +186,8 @@ pub(super) const RUNTIME: Words = Words {
     hints: &[],
 };
 
-const TABLES: [&Words; 10] =
-    [&ROOT, &TIMING, &NODE, &LINK, &SERIAL_LINK, &NIC, &VIP, &IPMI, &AGENT, &RUNTIME];
+const TABLES: [&Words; 11] =
+    [&ROOT, &TIMING, &NODE, &LINK, &SERIAL_LINK, &NIC, &VIP, &IPMI, &REDFISH, &AGENT, &RUNTIME];
 
 /// Words of keepalived, heartbeat and Pacemaker for things that tandem calls otherwise, and keys
 /// that are easily taken for ours.

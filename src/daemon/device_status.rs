@@ -23,6 +23,7 @@ impl Sources<'_> {
     fn fence_device(&self, view: &DeviceView) -> FenceDevice {
         let kind = self.plan.devices.get(view.id.index()).map(|device| match &device.kind {
             DeviceKind::Ipmi { .. } => "ipmi".to_owned(),
+            DeviceKind::Redfish { .. } => "redfish".to_owned(),
             DeviceKind::Agent { program, .. } => program
                 .file_name()
                 .map(|name| name.to_string_lossy().into_owned())

@@ -12,6 +12,7 @@ mod clock_watch;
 mod device_status;
 mod flood;
 mod hearing;
+mod inspection;
 mod journal;
 mod key_change;
 mod keyring;
@@ -23,6 +24,7 @@ mod shell;
 mod status;
 mod wrong_key;
 
+pub use inspection::COMMAND as INSPECTION_COMMAND;
 pub use record::COMMAND as RECORD_COMMAND;
 
 use core::fmt;

@@ -24,16 +24,23 @@ pub(super) fn of_reading(said: Result<Power, FenceFault>, name: &str) -> Option<
         }
         Err(FenceFault::Unreachable) => {
             "check its power, its network, its address and port in the configuration, and that \
-             IPMI over LAN is switched on in it"
+             IPMI over LAN, or its web server for Redfish, is switched on"
         }
         Err(FenceFault::Credentials) => {
             "correct the user or the password, in the device or in the configuration of this node, \
              and restart this node's daemon"
         }
+        Err(FenceFault::Certificate) => {
+            "compare what `tandem fence fingerprint ADDRESS` shows with what the BMC tells on its own \
+             page; if that is right, correct the certificate in the configuration and restart this \
+             node's daemon"
+        }
         Err(FenceFault::Privilege) => {
             "give its user the privilege operator in the device, on its LAN channel too"
         }
-        Err(FenceFault::Refused) => "look into its own log; switch a power with it by hand",
+        Err(FenceFault::Refused) => {
+            "look into its own log, and for Redfish into this node's; switch a power with it by hand"
+        }
         Err(FenceFault::Unsupported) => {
             "update its firmware; if it stays so, it cannot cut a power: use another device"
         }
@@ -49,7 +56,8 @@ pub(super) fn of_reading(said: Result<Power, FenceFault>, name: &str) -> Option<
             "restart the BMC if it hangs; write a longer timeout if it is that slow"
         }
         Err(FenceFault::AgentFailed) => {
-            "run the agent by hand with the same parameters; the log has what it printed"
+            "run the agent by hand, if it is installed, with the same parameters; the log has what \
+             it printed"
         }
     };
     Some(format!("{name}: {remedy}"))
@@ -158,6 +166,7 @@ pub(super) fn frozen_code(cause: FrozenCause) -> &'static str {
         FrozenCause::NoDevice => "no-device",
         FrozenCause::Unreachable => "unreachable",
         FrozenCause::Refuses(FenceFault::Credentials) => "credentials",
+        FrozenCause::Refuses(FenceFault::Certificate) => "certificate",
         FrozenCause::Refuses(FenceFault::Privilege) => "privilege",
         FrozenCause::Refuses(FenceFault::Unsupported) => "unsupported",
         FrozenCause::Refuses(FenceFault::Exhausted) => "exhausted",
@@ -180,6 +189,12 @@ pub(super) fn frozen_steps(cause: FrozenCause, name: &str) -> Vec<String> {
         }
         FrozenCause::Refuses(FenceFault::Credentials | FenceFault::Privilege) => {
             format!("correct the user, password or privilege of {name}'s fence device")
+        }
+        FrozenCause::Refuses(FenceFault::Certificate) => {
+            format!(
+                "compare the certificate of {name}'s BMC with the configuration: tandem fence \
+                 fingerprint ADDRESS"
+            )
         }
         FrozenCause::Refuses(FenceFault::Exhausted) => {
             format!(

@@ -26,6 +26,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::clock_watch::ClockWatch;
 use super::flood::Floods;
 use super::hearing;
+use super::inspection::Inspection;
 use super::journal::Journal;
 use super::keys::Codec;
 use super::record::RecordWriter;
@@ -62,6 +63,7 @@ const FLOODED_TURNS_MAX: u32 = 16;
 const TIMER: Token = Token(0);
 const SIGNALS: Token = Token(1);
 const RECORD: Token = Token(2);
+const INSPECTION: Token = Token(3);
 const LINKS: usize = 16;
 const CONTROL: usize = LINKS + LINKS_MAX;
 const FENCE: usize = CONTROL + ControlServer::TOKENS;
@@ -97,6 +99,7 @@ pub(super) struct Shell {
     pub(super) last_request: u64,
     pub(super) files: StateFiles,
     pub(super) records: RecordWriter,
+    inspection: Inspection,
     /// Records to be written once nothing else waits.
     pub(super) stores: VecDeque<(OpId, Record)>,
     recorder: Recorder,
@@ -157,6 +160,7 @@ impl Shell {
             files: life.files.clone(),
             stores: VecDeque::new(),
             records: RecordWriter::new(program, life.files.record_path(), RECORD),
+            inspection: Inspection::begin(poll.registry(), INSPECTION, now, &plan.devices),
             recorder,
             journal: Journal::new(plan.names.clone()),
             claims: Vec::new(),
@@ -271,6 +275,7 @@ impl Shell {
             self.network.next_deadline(),
             self.fences.next_deadline(),
             self.records.next_deadline(),
+            self.inspection.next_deadline(),
             self.control.next_deadline(),
             self.floods.next_deadline(),
         ]
@@ -289,6 +294,7 @@ impl Shell {
             }
             SIGNALS => self.take_signals(),
             RECORD => self.records.ready(registry, token),
+            INSPECTION => self.inspection.ready(registry),
             Token(link) if (LINKS..CONTROL).contains(&link) => {
                 self.links_waiting |= 1u32 << (link - LINKS);
             }
@@ -314,6 +320,7 @@ impl Shell {
         self.take_readings();
         self.tell_weaknesses();
         self.records.expire(self.poll.registry(), self.now);
+        self.inspection.expire(self.poll.registry(), self.now);
         self.write_records();
         while let Some((op, outcome)) = self.records.take_done() {
             self.feed(Input::Done { op, outcome });

@@ -103,6 +103,7 @@ impl Try {
             Err(
                 FenceFault::Unreachable
                 | FenceFault::Credentials
+                | FenceFault::Certificate
                 | FenceFault::AgentFailed
                 | FenceFault::Cancelled,
             ) => {
@@ -138,6 +139,7 @@ impl Try {
             Err(
                 FenceFault::Unreachable
                 | FenceFault::Credentials
+                | FenceFault::Certificate
                 | FenceFault::AgentFailed
                 | FenceFault::Cancelled,
             ) => Step::Failed,
@@ -249,6 +251,7 @@ fn fault_cause(fault: FenceFault) -> FrozenCause {
     match fault {
         FenceFault::Unreachable => FrozenCause::Unreachable,
         FenceFault::Credentials
+        | FenceFault::Certificate
         | FenceFault::Privilege
         | FenceFault::Refused
         | FenceFault::Unsupported

@@ -89,6 +89,7 @@ pub struct Child {
     unwritten: Vec<u8>,
     output: Option<Receiver>,
     kept: Vec<u8>,
+    kept_max: usize,
     printed: usize,
     token: Token,
     deadline: Instant,
@@ -128,6 +129,7 @@ impl Child {
             unwritten: spec.input,
             output: Some(Receiver::from(OwnedFd::from(output))),
             kept: Vec::new(),
+            kept_max: OUTPUT_KEPT_MAX,
             printed: 0,
             token,
             deadline: spec.deadline,
@@ -139,6 +141,17 @@ impl Child {
         child.register(registry)?;
         child.write();
         Ok(child)
+    }
+
+    /// Keeps the last `len_max` bytes of its output instead of [`OUTPUT_KEPT_MAX`].
+    pub fn keep(mut self, len_max: usize) -> Self {
+        self.kept_max = len_max;
+        self
+    }
+
+    /// What is kept of its output so far; nothing once it is reported.
+    pub fn output(&self) -> &[u8] {
+        &self.kept
     }
 
     /// When [`Self::expire`] has something to do.
@@ -235,7 +248,7 @@ impl Child {
                 Ok(0) => self.output = None,
                 Ok(len) => {
                     self.kept.extend(buffer.iter().take(len));
-                    let beyond = self.kept.len().saturating_sub(OUTPUT_KEPT_MAX);
+                    let beyond = self.kept.len().saturating_sub(self.kept_max);
                     drop(self.kept.drain(..beyond));
                     self.printed = self.printed.saturating_add(len);
                     drained += len;

@@ -3,6 +3,7 @@
 //! Nothing here decides. It turns readiness into facts and effects into system calls, and hands
 //! every failure on as a value.
 
+pub mod agents;
 pub mod announce;
 pub mod child;
 pub mod control;
@@ -19,6 +20,7 @@ pub mod packet;
 pub mod ping;
 pub mod probe;
 pub mod receive_clock;
+pub mod redfish;
 pub mod serial;
 pub mod state_files;
 pub mod udp;

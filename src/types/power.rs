@@ -23,6 +23,8 @@ pub enum FenceFault {
     Unreachable,
     /// It answers, but refuses the user or the password.
     Credentials,
+    /// Its certificate is not the one it should have: nothing was told to it, not even a password.
+    Certificate,
     /// It knows the user, but the user may not do this.
     Privilege,
     /// It understood and refused the command itself.
@@ -56,6 +58,7 @@ impl fmt::Display for FenceFault {
         f.write_str(match self {
             Self::Unreachable => "unreachable",
             Self::Credentials => "wrong user or password",
+            Self::Certificate => "its certificate is not the expected one",
             Self::Privilege => "user lacks the privilege",
             Self::Refused => "refused the command",
             Self::Unsupported => "does not know the command",

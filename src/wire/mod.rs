@@ -12,6 +12,7 @@ pub mod heartbeat;
 pub mod ipmi;
 pub mod ndp;
 pub mod probe;
+pub mod redfish;
 pub mod serial_frame;
 pub mod short;
 pub mod sock_diag;

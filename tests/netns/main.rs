@@ -16,6 +16,9 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 mod pair;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "../support/sushy.rs"]
+mod sushy;
 
 mod attack;
 mod daemon;
@@ -23,6 +26,7 @@ mod keys;
 mod links;
 mod paths;
 mod power;
+mod redfish;
 mod replay;
 mod serial;
 mod surprises;

@@ -13,9 +13,10 @@ use crate::config::finding::{At, Findings, Place};
 use crate::config::network::Vip;
 use crate::config::pair::{PairDevice, PairKind, PairLink, PairNode};
 use crate::config::raw::{Fencing, Raw, RawFence, RawKind};
-use crate::config::read;
+use crate::config::{read, redfish};
 
 const IPMI_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+const REDFISH_TIMEOUT_DEFAULT: Duration = Duration::from_secs(20);
 const AGENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// Power is not cut and read back in less.
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
@@ -41,6 +42,7 @@ pub(super) fn check(
     }
     refuse_same_names(&devices, findings);
     refuse_same_targets(&devices, findings);
+    refuse_shared_bmcs(&devices, findings);
     for device in &devices {
         refuse_own_addresses(device, links, vips, findings);
     }
@@ -122,6 +124,7 @@ fn check_device(raw: &RawFence, nodes: &[PairNode], findings: &mut Findings) -> 
     let (node, kind) = (node?, kind?);
     let (stem, timeout) = match &kind {
         PairKind::Ipmi { .. } => ("ipmi", IPMI_TIMEOUT_DEFAULT),
+        PairKind::Redfish { .. } => ("redfish", REDFISH_TIMEOUT_DEFAULT),
         PairKind::Agent { program, .. } => (
             program.file_name().and_then(|name| name.to_str()).unwrap_or("agent"),
             AGENT_TIMEOUT_DEFAULT,
@@ -156,6 +159,7 @@ fn check_kind(raw: &RawKind, place: &Place, findings: &mut Findings) -> Option<P
                 suite: suite.as_ref().map(|at| at.value).unwrap_or_default(),
             })
         }
+        RawKind::Redfish(raw) => redfish::check(raw, place, findings),
         RawKind::Agent { agent, params, secret_files, secret_files_place } => {
             let count = params.len().saturating_add(secret_files.len());
             refuse_more(place, "parameters", count, AGENT_PARAMS_MAX, findings);
@@ -174,6 +178,7 @@ fn check_kind(raw: &RawKind, place: &Place, findings: &mut Findings) -> Option<P
                 agent: agent.clone()?,
                 program,
                 params: params.iter().map(|(name, at)| (name.clone(), at.value.clone())).collect(),
+                param_places: params.iter().map(|(n, at)| (n.clone(), at.place.clone())).collect(),
                 secret_files: secret_files.clone(),
             })
         }
@@ -236,6 +241,11 @@ fn refuse_same_targets(devices: &[PairDevice], findings: &mut Findings) {
     for device in devices {
         let target = match &device.kind {
             PairKind::Ipmi { address, .. } => format!("the BMC at {address}"),
+            PairKind::Redfish { host, port, system, .. } => {
+                let id = system.as_deref().map(|path| path.rsplit('/').next().unwrap_or(path));
+                let system = id.map(|id| format!(", system {id}"));
+                format!("the BMC at {host}, port {port}{}", system.unwrap_or_default())
+            }
             PairKind::Agent { program, params, .. } => {
                 let mut params: Vec<_> = params.iter().map(|(n, v)| format!("{n}={v}")).collect();
                 params.sort();
@@ -258,14 +268,34 @@ fn refuse_same_targets(devices: &[PairDevice], findings: &mut Findings) {
     }
 }
 
+/// A BMC has one host, however it is spoken to, unless each of its systems is named.
+fn refuse_shared_bmcs(devices: &[PairDevice], findings: &mut Findings) {
+    let is_whole = |device: &&PairDevice| match &device.kind {
+        PairKind::Ipmi { .. } => true,
+        PairKind::Redfish { system, .. } => system.is_none(),
+        PairKind::Agent { .. } => false,
+    };
+    for whole in devices.iter().filter(is_whole) {
+        let Some(host) = bmc_host(&whole.kind) else { continue };
+        let is_ipmi = |device: &PairDevice| matches!(device.kind, PairKind::Ipmi { .. });
+        for other in devices.iter().filter(|other| other.node != whole.node) {
+            // Two that are alike in all were told about before; two that are whole, once.
+            let is_told = is_whole(&other) && (is_ipmi(other) || !is_ipmi(whole));
+            if !is_told && bmc_host(&other.kind).as_ref() == Some(&host) {
+                let wrong = format!("the BMC at {host} is {} too, of the other node", whole.name);
+                findings.error(&other.place, wrong, "write the address of this node's own BMC");
+            }
+        }
+    }
+}
+
 fn refuse_own_addresses(
     device: &PairDevice,
     links: &[PairLink],
     vips: &[At<Vip>],
     findings: &mut Findings,
 ) {
-    let PairKind::Ipmi { address, .. } = &device.kind else { return };
-    let addr: IpAddr = address.ip();
+    let Some(Ok(addr)) = bmc_host(&device.kind).map(|host| host.parse::<IpAddr>()) else { return };
     let is_vip = vips.iter().any(|vip| vip.value.net.addr() == addr);
     let mut hosts = links.iter().flat_map(|link| link.addresses());
     let what = if is_vip {
@@ -277,4 +307,13 @@ fn refuse_own_addresses(
     };
     let wrong = format!("the BMC's address {addr} is {what}");
     findings.error(&device.place, wrong, "write the address at which the BMC itself answers");
+}
+
+/// Where a BMC is, as it is written.
+fn bmc_host(kind: &PairKind) -> Option<String> {
+    match kind {
+        PairKind::Ipmi { address, .. } => Some(address.ip().to_string()),
+        PairKind::Redfish { host, .. } => Some(host.to_ascii_lowercase()),
+        PairKind::Agent { .. } => None,
+    }
 }

@@ -277,7 +277,7 @@ fn round_up(duration: Duration, millis: u64) -> Duration {
 }
 
 /// Why no host can be reached at that address.
-pub(super) fn no_host(addr: IpAddr) -> Option<&'static str> {
+pub(in crate::config) fn no_host(addr: IpAddr) -> Option<&'static str> {
     let is_broadcast = matches!(addr, IpAddr::V4(v4) if v4.is_broadcast());
     if addr.is_unspecified() {
         Some("no address of a host")

@@ -7,6 +7,7 @@ mod runtime;
 mod service;
 mod timing;
 
+pub(in crate::config) use self::links::no_host;
 use super::finding::{Findings, Place};
 use super::nearest::nearest;
 use super::network::VIPS_MAX;

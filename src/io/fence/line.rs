@@ -99,6 +99,7 @@ impl Line {
             Err(FenceFault::Cancelled) => keep_from.map(|from| from.max(now + REOPEN_PAUSE_MIN)),
             Err(
                 FenceFault::Credentials
+                | FenceFault::Certificate
                 | FenceFault::Privilege
                 | FenceFault::Refused
                 | FenceFault::Unsupported

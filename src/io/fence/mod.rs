@@ -15,10 +15,12 @@ mod agent;
 mod conn;
 mod ipmi;
 mod line;
+mod redfish;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
+use std::path::PathBuf;
 
 use mio::{Registry, Token};
 
@@ -27,10 +29,13 @@ use self::conn::Conn;
 use self::ipmi::IpmiOrder;
 pub use self::line::SessionView;
 use self::line::{ALIVE_TIMEOUT, Line};
+pub use self::redfish::COMMAND as REDFISH_COMMAND;
+use self::redfish::RedfishOrder;
 use self::told::{Told, log_verdict};
 use crate::config::device::{Device, DeviceKind, Suite};
 use crate::types::{DeviceId, FenceFault, Instant, OpId, Power};
 use crate::wire::ipmi::{CipherSuite, Weakness};
+use crate::wire::redfish::relay::Hint;
 
 /// The most orders under way, those included that are answered and only clean up. When it is
 /// reached, the oldest of these is dropped; if there is none, an order is answered `Cancelled`.
@@ -115,6 +120,10 @@ trait Executor {
     fn learned(&self) -> Learned {
         Learned::default()
     }
+    /// What a Redfish child learned of its BMC.
+    fn hint(&self) -> Option<Hint> {
+        None
+    }
     /// What is left behind the verdict, for whoever goes on with it.
     fn take_remains(&mut self) -> Remains {
         Remains::default()
@@ -162,6 +171,9 @@ pub struct FencePool {
     keep_from: Option<Instant>,
     /// The devices that acknowledged their last `off`, and were not told to switch since.
     obeyed: BTreeSet<DeviceId>,
+    hints: BTreeMap<DeviceId, Hint>,
+    /// What Redfish children run: this program.
+    program: PathBuf,
     told: Told,
     weaknesses: VecDeque<(DeviceId, Weakness)>,
 }
@@ -177,6 +189,9 @@ impl FencePool {
             leaving: VecDeque::new(),
             keep_from: None,
             obeyed: BTreeSet::new(),
+            hints: BTreeMap::new(),
+            // Whatever an upgrade puts into its place meanwhile, it is the program that runs here.
+            program: PathBuf::from("/proc/self/exe"),
             told: Told::default(),
             weaknesses: VecDeque::new(),
         }
@@ -198,6 +213,12 @@ impl FencePool {
             conn.close(registry, now);
             self.leave(conn);
         }
+    }
+
+    /// Has `program` run the Redfish children, instead of this one.
+    pub fn with_program(mut self, program: PathBuf) -> Self {
+        self.program = program;
+        self
     }
 
     /// The tokens that are this pool's.
@@ -421,6 +442,17 @@ impl FencePool {
                 }
                 Ok(Box::new(IpmiOrder::start(registry, now, order, deadline, kept, fresh)))
             }
+            DeviceKind::Redfish { .. } => {
+                let job = redfish::Job {
+                    order,
+                    deadline,
+                    program: &self.program,
+                    kind: &device.kind,
+                    hint: self.hints.get(&job.device).cloned(),
+                    has_obeyed: self.obeyed.contains(&job.device),
+                };
+                Ok(Box::new(RedfishOrder::start(registry, now, token, job)?))
+            }
             DeviceKind::Agent { program, params, secrets } => {
                 let has_obeyed = self.obeyed.contains(&job.device);
                 let agent = Agent { program, params, secrets, has_obeyed };
@@ -462,6 +494,7 @@ impl FencePool {
             let level = self.told.level(id, running.order, verdict);
             log_verdict(level, &running.name, running.order, verdict);
             self.completed.extend(running.op.map(|op| (op, verdict.reading)));
+            self.hints.extend(running.executor.hint().map(|hint| (id, hint)));
             if running.order == Order::Off && verdict.reading.is_ok() {
                 self.obeyed.insert(id);
             }

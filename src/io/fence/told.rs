@@ -20,7 +20,15 @@ impl Told {
         order: Order,
         verdict: &Verdict,
     ) -> log::Level {
-        if order == Order::Check {
+        // That a check failed is told by the engine; what a person must mend, by the device alone.
+        let is_for_people = matches!(
+            verdict.reading,
+            Err(FenceFault::Certificate
+                | FenceFault::Credentials
+                | FenceFault::Privilege
+                | FenceFault::Refused)
+        );
+        if order == Order::Check && !is_for_people {
             return log::Level::Debug;
         }
         // Agents write the time before their words.
