@@ -64,7 +64,10 @@ impl Node {
         }
         self.drop_needless_ladders(out);
         match self.judge_lost() {
-            Lost::Pending => return,
+            Lost::Pending => {
+                self.climb_on(out);
+                return;
+            }
             Lost::Serving(node) => {
                 self.leave_serving(node, out);
                 return;
@@ -276,8 +279,10 @@ impl Node {
             Verdict::Pending => Lost::Pending,
             // Silence behind a port that may have been dead before says little: as long as one
             // that answers is left serving, so is one that cannot be asked.
-            Verdict::Silent if parted && now < *peer.grace_until.get_or_insert(now + grace) => {
-                Lost::Pending
+            Verdict::Silent if parted => {
+                let until = *peer.grace_until.get_or_insert(now + grace);
+                let over = now >= until;
+                if over { Lost::ToFence(Cause::VipsSilent(node)) } else { Lost::Pending }
             }
             Verdict::Silent => {
                 peer.grace_until = None;
@@ -338,6 +343,18 @@ impl Node {
                 continue;
             }
             self.climb_one(index, out);
+        }
+    }
+
+    /// Goes on with what is under way: that another peer has yet to be judged is no reason to let
+    /// what the devices of this one have answered grow old.
+    fn climb_on(&mut self, out: &mut Effects) {
+        for index in 0..self.peers.len() {
+            let Some(peer) = self.peers.get(index) else { continue };
+            let under_way = peer.ladder.as_ref().is_some_and(Ladder::is_under_way);
+            if under_way && peer.presence == Presence::Lost && !self.is_proven(peer) {
+                self.climb_one(index, out);
+            }
         }
     }
 

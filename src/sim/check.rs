@@ -154,6 +154,9 @@ impl World {
         // A life that has answered once is known, and heard by whatever it says.
         let is_known = newest.is_some_and(|word| word.life == life);
         let is_new = newest.is_none_or(|word| (life, seq) > (word.life, word.seq));
+        if let Some(word) = newest.as_mut().filter(|_| is_known) {
+            word.heard_at = at;
+        }
         if is_new && (answers || is_known) {
             self.ledger.gave[machine] &= !heartbeat.state.may_hold();
             self.ledger.declined[machine] |= !heartbeat.flags.eligible;
@@ -166,6 +169,7 @@ impl World {
                 seq,
                 at,
                 since: before.map_or(at, |word| word.since),
+                heard_at: at,
                 at_on,
                 state: heartbeat.state,
                 held_term: heartbeat.held_term,

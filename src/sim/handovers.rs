@@ -28,8 +28,13 @@ impl World {
         let ready = word.eligible && word.state == PeerState::Standby;
         self.expect(ready, "it hands over to one that cannot take over");
         let known_for = now.since(self.ledger.started_at[of]);
-        self.expect(known_for >= timing.initdead, "it hands over to one that has just started");
-        self.expect(now < word.at + timing.deadtime, "it hands over to one that it does not hear");
+        // It cannot know of a daemon that it has not heard yet.
+        let daemon = self.machines[of].daemon.as_ref();
+        let is_same = daemon.is_some_and(|daemon| daemon.node.incarnation() == word.life);
+        let is_known = known_for >= timing.initdead;
+        self.expect(is_known || !is_same, "it hands over to one that has just started");
+        let is_heard = now < word.heard_at + timing.deadtime;
+        self.expect(is_heard, "it hands over to one that it does not hear");
         let since = self.ledger.path_bad_since[machine];
         self.expect(now >= since + timing.path_hold, "it hands over at once");
         let rested = self.ledger.moved_at[machine].is_none_or(|at| now >= at + timing.path_rest);

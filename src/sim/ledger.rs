@@ -13,6 +13,8 @@ pub(super) struct Word {
     /// When it was given it, and since when there was no gap of a deadtime, by the world's time.
     pub(super) at: Instant,
     pub(super) since: Instant,
+    /// When anything of that life came last, be it older.
+    pub(super) heard_at: Instant,
     /// When it was given any of this life on each link.
     pub(super) at_on: [Instant; LINKS_MAX],
     pub(super) state: PeerState,
