@@ -31,15 +31,16 @@ pub(super) fn of_reading(said: Result<Power, FenceFault>, name: &str) -> Option<
              and restart this node's daemon"
         }
         Err(FenceFault::Certificate) => {
-            "compare what `tandem fence fingerprint ADDRESS` shows with what the BMC tells on its own \
-             page; if that is right, correct the certificate in the configuration and restart this \
-             node's daemon"
+            "compare what `tandem fence fingerprint ADDRESS` shows with what the BMC tells on its \
+             own page; if that is right, correct the certificate in the configuration and restart \
+             this node's daemon"
         }
         Err(FenceFault::Privilege) => {
             "give its user the privilege operator in the device, on its LAN channel too"
         }
         Err(FenceFault::Refused) => {
-            "look into its own log, and for Redfish into this node's; switch a power with it by hand"
+            "look into its own log, and for Redfish into this node's; switch a power with it by \
+             hand"
         }
         Err(FenceFault::Unsupported) => {
             "update its firmware; if it stays so, it cannot cut a power: use another device"
