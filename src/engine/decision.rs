@@ -280,7 +280,8 @@ impl Node {
             // Silence behind a port that may have been dead before says little: as long as one
             // that answers is left serving, so is one that cannot be asked.
             Verdict::Silent if parted => {
-                let until = *peer.grace_until.get_or_insert(now + grace);
+                let until = peer.presence_since + grace;
+                peer.grace_until = Some(until);
                 let over = now >= until;
                 if over { Lost::ToFence(Cause::VipsSilent(node)) } else { Lost::Pending }
             }

@@ -43,12 +43,8 @@ impl Trial {
             self.expect_nothing_moves(active, timing.path_hold * 4 + timing.deadtime);
             return;
         }
-        if let Some(Stay::Resting(until)) = self.world.node(active).snapshot().stay {
-            let rest = until.since(self.world.local(active));
-            if rest > REST_SEEN_MAX {
-                return;
-            }
-            self.world.run(rest);
+        if !self.rest_after_moves(active) {
+            return;
         }
         let cuts = self.all_cuts();
         let limit = timing.path_hold + timing.keepalive + self.takeover();
@@ -84,10 +80,21 @@ impl Trial {
         self.world.set_carrier(to, nic, true);
         self.world.run(timing.keepalive + self.world.link_delay);
         self.world.set_carrier(from, nic, false);
-        if timing.path_rest <= REST_SEEN_MAX {
-            let limit = timing.path_rest + timing.path_hold + timing.keepalive + self.takeover();
-            self.expect_failover(from, limit);
+        if self.rest_after_moves(from) {
+            self.expect_failover(from, timing.path_hold + timing.keepalive + self.takeover());
         }
+    }
+
+    /// Lets the time go by that an active rests after earlier moves; not if that is long.
+    fn rest_after_moves(&mut self, active: usize) -> bool {
+        if let Some(Stay::Resting(until)) = self.world.node(active).snapshot().stay {
+            let rest = until.since(self.world.local(active));
+            if rest > REST_SEEN_MAX {
+                return false;
+            }
+            self.world.run(rest);
+        }
+        true
     }
 
     /// The same NIC goes on both sides, one a little later: nobody's fault.
@@ -132,7 +139,9 @@ impl Trial {
         }
         let timing = self.world.plan.timing;
         self.world.power_off(1 - active);
-        let limit = self.detection() + timing.grace + timing.level_timeout + self.takeover();
+        let delay = self.world.plan.fence_delays[1 - active];
+        let fence = delay + timing.level_timeout;
+        let limit = self.detection() + timing.grace + fence + self.takeover();
         let back = |w: &World| w.is(active, PeerState::Active) && w.holders() == [active];
         let took = self.world.run_until(limit, back);
         self.world.expect(took.is_some(), "what was given in vain is not taken back");
