@@ -282,8 +282,7 @@ impl Node {
             Verdict::Silent if parted => {
                 let until = peer.presence_since + grace;
                 peer.grace_until = Some(until);
-                let over = now >= until;
-                if over { Lost::ToFence(Cause::VipsSilent(node)) } else { Lost::Pending }
+                if now < until { Lost::Pending } else { Lost::ToFence(Cause::VipsSilent(node)) }
             }
             Verdict::Silent => {
                 peer.grace_until = None;
