@@ -264,7 +264,9 @@ impl Node {
     /// Whether a peer is better off and could take over; or why not.
     fn judge_successor(&self, peer: &Peer) -> Result<NodeId, Stay> {
         let node = peer.node();
-        let is_heard = peer.presence == Presence::Heard;
+        // After a stall of our own it may have fallen silent while nobody listened.
+        let received = peer.received_at().is_some_and(|at| self.now < at + self.deadtime_max());
+        let is_heard = peer.presence == Presence::Heard && received;
         let said = peer.said.as_ref().filter(|_| is_heard).ok_or(Stay::Unheard(node))?;
         if said.echo_incarnation != self.settings.incarnation {
             return Err(Stay::Unheard(node));

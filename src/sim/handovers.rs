@@ -33,7 +33,8 @@ impl World {
         let is_same = daemon.is_some_and(|daemon| daemon.node.incarnation() == word.life);
         let is_known = known_for >= timing.initdead;
         self.expect(is_known || !is_same, "it hands over to one that has just started");
-        let is_heard = now < word.heard_at + timing.deadtime;
+        let deadtimes = (0..self.plan.links).map(|link| self.plan.deadtime_on(link));
+        let is_heard = now < word.heard_at + deadtimes.max().unwrap_or_default();
         self.expect(is_heard, "it hands over to one that it does not hear");
         let since = self.ledger.path_bad_since[machine];
         self.expect(now >= since + timing.path_hold, "it hands over at once");
