@@ -279,8 +279,10 @@ impl World {
             let is_heard =
                 self.now < word.dead_at(&self.plan) && peer.incarnation == Some(word.life);
             let could = word.eligible && word.state != PeerState::Stopped;
+            // Who stands still meanwhile trusts nothing, and then stops waiting.
             let waits = self.ledger.gave[machine]
                 && !self.ledger.declined[machine]
+                && self.ledger.resumed_at[machine] < self.ledger.gave_at[machine]
                 && word.since < self.ledger.gave_at[machine]
                 && self.now < self.ledger.gave_at[machine] + YIELD_MIN;
             self.expect(!(is_heard && could && waits), "it takes back what it has just given");

@@ -4,10 +4,11 @@ use crate::lab::Node;
 use crate::pair::{self, Pair};
 
 /// Events of the shell, which the engine knows nothing of: they are not in the recording.
-const SHELL_KINDS: [&str; 3] = ["link-socket", "operator", "recorder"];
+const SHELL_KINDS: [&str; 4] = ["fence-weak", "link-socket", "operator", "recorder"];
 
 /// The lines without their times, which the daemon takes from the wall clock a moment later than
-/// the recorder does; and without those of the shell, and what it adds: why a link is as it is.
+/// the recorder does; and without those of the shell, and what it adds: why a link is as it is, and
+/// what to do about a fence device.
 fn events(text: &str) -> Vec<String> {
     let lines = text.lines().map(|line| line.split_once("  ").unwrap().1.to_owned());
     let is_engines = |line: &String| {
@@ -20,7 +21,8 @@ fn events(text: &str) -> Vec<String> {
 
 fn without_reason(line: String) -> String {
     let is_link = line.split_whitespace().nth(1) == Some("link");
-    match line.split_once(" (").filter(|_| is_link) {
+    let reason = line.split_once(" (").filter(|_| is_link);
+    match reason.or_else(|| line.split_once("; what to do: ")) {
         Some((told, _reason)) => told.to_owned(),
         None => line,
     }
