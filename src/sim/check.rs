@@ -9,7 +9,7 @@ use super::World;
 use super::device::{Device, Mode};
 use super::ledger::Word;
 use super::plan::{MACHINES_MAX, Plan, ms};
-use crate::engine::event::{Cause, Change, FrozenCause, ProofKind, Verdict};
+use crate::engine::event::{Cause, Change, FrozenCause, Life, ProofKind, Verdict};
 use crate::engine::{Answer, Event, Input, Order, Outcome, RequestId};
 use crate::types::heartbeat::LINKS_MAX;
 use crate::types::{FenceFault, Heartbeat, Instant, NodeId, PeerState, Power, Term};
@@ -436,7 +436,10 @@ impl World {
             self.check_handover(machine, *node);
         } else if let Event::Degraded { change, .. } = event {
             self.ledger.degraded[machine] += if *change == Change::Begun { 1 } else { -1 };
-        } else if let Event::PeerHeard { node, .. } = event {
+        } else if let Event::PeerHeard { node, life, .. } = event {
+            if *life != Life::Same {
+                self.ledger.begin_life(machine, usize::from(node.get()) - 1, self.now);
+            }
             // A cut has healed: whoever holds tells it, but not before another holder gives way.
             self.owe(machine);
             let word = self.ledger.word(machine, usize::from(node.get()) - 1);

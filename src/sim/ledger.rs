@@ -106,6 +106,14 @@ impl Ledger {
         self.heard.get(machine).and_then(|heard| heard[from])
     }
 
+    /// A machine believes a new life: what had introduced it on other links counts for nothing.
+    pub(super) fn begin_life(&mut self, machine: usize, from: usize, now: Instant) {
+        let heard = self.heard.get_mut(machine).and_then(|heard| heard[from].as_mut());
+        for at in heard.into_iter().flat_map(|word| &mut word.at_on).filter(|at| **at < now) {
+            *at = Instant::ZERO;
+        }
+    }
+
     /// The highest term that a machine ever took, and whether it may forget it.
     pub(super) fn held_by(&self, machine: usize) -> u64 {
         self.held[machine].0 << 1 | u64::from(self.forgets[machine])
