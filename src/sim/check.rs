@@ -389,7 +389,11 @@ impl World {
             "it cuts the power of one that serves, and that it never heard",
         );
         let unheard_for = heard_at.map_or(Duration::ZERO, |at| self.now.since(at));
-        self.expect(unheard_for >= timing.grace, "it cuts the power of one that serves");
+        let stood_still = self.now < self.ledger.resumed_at[machine] + timing.grace;
+        self.expect(
+            stood_still || unheard_for >= timing.grace,
+            "it cuts the power of one that serves",
+        );
     }
 
     /// Whether a host serves, and a machine can see it: at once, or when its port has `learnt`.

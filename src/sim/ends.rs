@@ -75,8 +75,19 @@ impl Trial {
         })
     }
 
+    /// A device that lied is believed again with the next check that reads on.
+    fn wait_for_trust(&mut self) {
+        let awake = (0..self.world.machines.len()).filter(|m| self.world.machines[*m].is_awake());
+        let mut views = awake.map(|machine| self.world.node(machine).snapshot());
+        if views.any(|view| view.devices.iter().any(|device| device.distrusted)) {
+            let timing = self.world.plan.timing;
+            self.world.run(timing.fence_check_interval + timing.level_timeout);
+        }
+    }
+
     /// One fault, in a pair that is well: what follows is known, and when.
     fn have_a_last_thing_happen(&mut self) {
+        self.wait_for_trust();
         let Self { world, random, .. } = self;
         let machines = world.machines.len();
         let Some(active) = (0..machines).find(|m| world.is(*m, PeerState::Active)) else { return };
