@@ -383,17 +383,12 @@ impl World {
         if word.is_some() && word.map(|word| word.life) != view.and_then(|view| view.incarnation) {
             return;
         }
-        let heard_at = word.map(|word| word.at);
-        self.expect(
-            heard_at.is_some(),
-            "it cuts the power of one that serves, and that it never heard",
-        );
-        let unheard_for = heard_at.map_or(Duration::ZERO, |at| self.now.since(at));
+        let served = "it cuts the power of one that serves, and that it never heard";
+        self.expect(word.is_some(), served);
+        let unheard_for = word.map_or(Duration::ZERO, |word| self.now.since(word.at));
         let stood_still = self.now < self.ledger.resumed_at[machine] + timing.grace;
-        self.expect(
-            stood_still || unheard_for >= timing.grace,
-            "it cuts the power of one that serves",
-        );
+        let is_patient = stood_still || unheard_for >= timing.grace;
+        self.expect(is_patient, "it cuts the power of one that serves");
     }
 
     /// Whether a host serves, and a machine can see it: at once, or when its port has `learnt`.
