@@ -100,25 +100,11 @@ impl Try {
             // Told, and off now: what became of the command itself does not matter.
             Ok(Power::Off) if self.command.is_some() => Step::Off,
             Ok(Power::Unknown) | Err(_) if acknowledged => Step::Failed,
-            Err(
-                FenceFault::Unreachable
-                | FenceFault::Credentials
-                | FenceFault::Certificate
-                | FenceFault::AgentFailed
-                | FenceFault::Cancelled,
-            ) => {
+            Err(fault) if is_untold(fault) => {
                 self.command = None;
                 Step::Failed
             }
-            Ok(_)
-            | Err(
-                FenceFault::Privilege
-                | FenceFault::Refused
-                | FenceFault::Unsupported
-                | FenceFault::Exhausted
-                | FenceFault::Garbled
-                | FenceFault::Timeout,
-            ) => {
+            Ok(_) | Err(_) => {
                 self.command = None;
                 self.reading = None;
                 Step::Looked
@@ -136,22 +122,8 @@ impl Try {
         self.step = match reading {
             // An agent that could not even be told has no word to give: it is told again in the
             // next round.
-            Err(
-                FenceFault::Unreachable
-                | FenceFault::Credentials
-                | FenceFault::Certificate
-                | FenceFault::AgentFailed
-                | FenceFault::Cancelled,
-            ) => Step::Failed,
-            Ok(_)
-            | Err(
-                FenceFault::Privilege
-                | FenceFault::Refused
-                | FenceFault::Unsupported
-                | FenceFault::Exhausted
-                | FenceFault::Garbled
-                | FenceFault::Timeout,
-            ) => self.read(ground, left),
+            Err(fault) if is_untold(fault) => Step::Failed,
+            Ok(_) | Err(_) => self.read(ground, left),
         };
         // Where no reading follows, this is the device's last word.
         if matches!(self.step, Step::Failed) {
@@ -244,6 +216,23 @@ impl Try {
         if self.loud {
             ground.out.push(Effect::Report(Event::FenceDevice { device: self.device, reading }));
         }
+    }
+}
+
+/// Whether a device that fails so was not even asked: nothing of it can be read either.
+fn is_untold(fault: FenceFault) -> bool {
+    match fault {
+        FenceFault::Unreachable
+        | FenceFault::Credentials
+        | FenceFault::Certificate
+        | FenceFault::AgentFailed
+        | FenceFault::Cancelled => true,
+        FenceFault::Privilege
+        | FenceFault::Refused
+        | FenceFault::Unsupported
+        | FenceFault::Exhausted
+        | FenceFault::Garbled
+        | FenceFault::Timeout => false,
     }
 }
 
