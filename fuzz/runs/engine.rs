@@ -92,7 +92,11 @@ fn settings(choices: &mut Choices<'_>) -> Settings {
                 device += 1;
                 DeviceId(device - 1)
             });
-            Level { devices: devices.collect(), timeout: Duration::from_millis(500) }
+            Level {
+                devices: devices.collect(),
+                witnesses: Vec::new(),
+                timeout: Duration::from_millis(500),
+            }
         });
         let levels = levels.collect();
         let fence_delay = Duration::from_millis(u64::from(choices.below(3)) * 100);

@@ -28,15 +28,47 @@ pub const AGENT_PARAMS_MAX: usize = 64;
 /// The longest `name=value` line of an agent in bytes.
 pub const AGENT_LINE_LEN_MAX: usize = 4096;
 
-/// One thing that can cut the power of one node.
+/// One thing that can cut, or show, the power of one node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Device {
     /// What people call it.
     pub name: String,
-    /// The node whose power it switches.
+    /// The node whose power it switches or shows.
     pub node: NodeId,
+    /// What it is for.
+    pub role: Role,
     /// How it is spoken to.
     pub kind: DeviceKind,
+}
+
+impl Device {
+    /// One that cuts.
+    pub fn new(name: &str, node: NodeId, kind: DeviceKind) -> Self {
+        Self { name: name.to_owned(), node, role: Role::Fence, kind }
+    }
+}
+
+/// What a fence device is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum Role {
+    /// To cut the power, and to tell it.
+    #[default]
+    Fence,
+    /// To tell the power: it is never told to switch anything.
+    Witness,
+}
+
+impl Role {
+    /// All of them, as they are written.
+    pub const ALL: [(Self, &'static str); 2] = [(Self::Fence, "fence"), (Self::Witness, "witness")];
+
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fence => "fence",
+            Self::Witness => "witness",
+        }
+    }
 }
 
 /// The ways to speak to a device.

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use super::device::{Login, Suite, Trust};
+use super::device::{Login, Role, Suite, Trust};
 use super::finding::{At, Place};
 use super::link::Baud;
 use super::network::{ServiceNic, Vip};
@@ -90,6 +90,7 @@ pub(super) struct PairDevice {
     pub(super) name: String,
     pub(super) node: NodeId,
     pub(super) level: u8,
+    pub(super) role: Role,
     pub(super) timeout: Duration,
     pub(super) kind: PairKind,
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
-use super::device::Device;
+use super::device::{Device, Role};
 use super::key_file::HeartbeatKeys;
 use super::link::{SerialLinkConfig, UdpLinkConfig};
 use super::network::{ServiceNic, Vip};
@@ -249,9 +249,13 @@ fn ladder(node: NodeId, devices: &[PairDevice]) -> Ladder {
     for level in 1..=highest {
         let is_of_level = |device: &&PairDevice| device.node == node && device.level == level;
         let numbered = (0..=u8::MAX).map(DeviceId).zip(devices);
-        let ids = numbered.filter(|(_, device)| is_of_level(device)).map(|(id, _)| id);
-        let timeout = devices.iter().filter(is_of_level).map(|device| device.timeout).max();
-        levels.push(Level { devices: ids.collect(), timeout: timeout.unwrap_or_default() });
+        let own: Vec<_> = numbered.filter(|(_, device)| is_of_level(device)).collect();
+        let witnesses = own.iter().filter(|(_, device)| device.role == Role::Witness);
+        levels.push(Level {
+            devices: own.iter().map(|(id, _)| *id).collect(),
+            witnesses: witnesses.map(|(id, _)| *id).collect(),
+            timeout: own.iter().map(|(_, device)| device.timeout).max().unwrap_or_default(),
+        });
     }
     Ladder { node, levels }
 }

@@ -129,6 +129,7 @@ fn print_device(pair: &Pair, device: &PairDevice, page: &mut Page) {
     match &device.kind {
         PairKind::Ipmi { address, user, password_file, suite } => {
             page.text("type", "ipmi");
+            page.text("role", device.role.as_str());
             page.text("timeout", time(device.timeout));
             page.text("address", address.ip());
             page.plain("port", address.port());
@@ -145,6 +146,7 @@ fn print_device(pair: &Pair, device: &PairDevice, page: &mut Page) {
         }
         PairKind::Redfish { host, port, user, password_file, system, trust, login } => {
             page.text("type", "redfish");
+            page.text("role", device.role.as_str());
             page.text("timeout", time(device.timeout));
             page.text("address", host);
             page.plain("port", port);
@@ -162,6 +164,7 @@ fn print_device(pair: &Pair, device: &PairDevice, page: &mut Page) {
         }
         PairKind::Agent { agent, params, secret_files, .. } => {
             page.text("type", "agent");
+            page.text("role", device.role.as_str());
             page.text("timeout", time(device.timeout));
             page.text("agent", &agent.value);
             let params = params.iter().map(|(name, value)| (name, value.clone()));

@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::device::{IPMI_USER_LEN_MAX, Suite};
+use super::device::{IPMI_USER_LEN_MAX, Role, Suite};
 use super::finding::{At, Findings, Place};
 use super::link::Baud;
 use super::read::{self, NAME_LEN_MAX, Wrong};
@@ -130,6 +130,7 @@ pub(super) struct RawFence {
     pub(super) node: Option<At<String>>,
     pub(super) level: Option<At<u8>>,
     pub(super) name: Option<At<String>>,
+    pub(super) role: Option<At<Role>>,
     pub(super) timeout: Option<At<Duration>>,
     pub(super) kind: Option<RawKind>,
 }
@@ -401,9 +402,20 @@ fn device(section: &Section<'_>, f: &mut Findings) -> RawFence {
         level: level
             .and_then(|at| u8::try_from(at.value).ok().map(|value| At { place: at.place, value })),
         name: section.text("name", read::name, "bmc-smw1", f),
+        role: section.text("role", role, "fence", f),
         timeout: section.duration("timeout", "10s", f),
         kind,
     }
+}
+
+fn role(text: &str) -> Result<Role, Wrong> {
+    let found = Role::ALL.iter().find(|(_, name)| *name == text);
+    found.map(|(role, _)| *role).ok_or_else(|| {
+        Wrong::new(
+            format!("{text:?} is not what a fence device can be for"),
+            "write \"fence\" for one that cuts, \"witness\" for one that is only read",
+        )
+    })
 }
 
 fn other_type(text: &str) -> String {

@@ -79,6 +79,7 @@ pub(super) fn load(pair: &Pair, files: &dyn Files, findings: &mut Findings) -> O
         devices.extend(kind.map(|kind| Device {
             name: device.name.clone(),
             node: device.node,
+            role: device.role,
             kind,
         }));
     }

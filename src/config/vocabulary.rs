@@ -134,6 +134,7 @@ pub(super) const IPMI: Words = Words {
         "level",
         "name",
         "type",
+        "role",
         "timeout",
         "address",
         "port",
@@ -151,6 +152,7 @@ pub(super) const REDFISH: Words = Words {
         "level",
         "name",
         "type",
+        "role",
         "timeout",
         "address",
         "port",
@@ -176,7 +178,7 @@ pub(super) const REDFISH: Words = Words {
 /// A fence device of type "agent".
 pub(super) const AGENT: Words = Words {
     table: "[[fence]] with type = \"agent\"",
-    keys: &["node", "level", "name", "type", "timeout", "agent", "params", "secret-files"],
+    keys: &["node", "level", "name", "type", "role", "timeout", "agent", "params", "secret-files"],
     hints: &[],
 };
 /// The process.
@@ -191,7 +193,7 @@ const TABLES: [&Words; 11] =
 
 /// Words of keepalived, heartbeat and Pacemaker for things that tandem calls otherwise, and keys
 /// that are easily taken for ours.
-const FOREIGN: [(&str, &str); 40] = [
+const FOREIGN: [(&str, &str); 43] = [
     ("advert_int", "write keepalive in [timing], such as \"100ms\""),
     ("auth", "write key-file at the top, and make the key with: tandem keygen"),
     ("auth_pass", "write key-file at the top, and make the key with: tandem keygen"),
@@ -215,10 +217,12 @@ const FOREIGN: [(&str, &str); 40] = [
     ("mcast", "write a [links.NAME] table with nic and group"),
     ("mcast_src_ip", "write the address under [nodes.NAME.links]"),
     ("multicast", "write group, the multicast address"),
+    ("meter", "write role = \"witness\" in the [[fence]] table of what shows the power"),
     ("nopreempt", "leave it out: a node that comes back becomes standby"),
     ("passwd", "write password-file: secrets are kept in files of their own"),
     ("password", "write password-file: secrets are kept in files of their own"),
     ("ping_group", "write ping in [nics.NAME]"),
+    ("read-only", "write role = \"witness\" in a [[fence]] table"),
     ("serial", "write a [links.NAME] table with type = \"serial\" and device"),
     ("state", "leave it out: every start is passive; preferred settles a cold start"),
     ("stonith", "write [[fence]]"),
@@ -235,6 +239,7 @@ const FOREIGN: [(&str, &str); 40] = [
     ("virtual_router_id", "write cluster at the top: its name separates clusters on one wire"),
     ("vrrp_instance", "write cluster at the top, and each address as [[vips]]"),
     ("watchdog", "leave it out: the watchdog belongs to the service unit"),
+    ("witness", "write role = \"witness\" in a [[fence]] table"),
 ];
 
 /// What to write instead of `word`, which no table `here` knows.

@@ -3,7 +3,7 @@
 
 use super::remedy;
 use super::status::Sources;
-use crate::config::DeviceKind;
+use crate::config::{DeviceKind, Role};
 use crate::engine::snapshot::DeviceView;
 use crate::types::{DeviceId, FenceFault, Power};
 use crate::wire::control::status::FenceDevice;
@@ -36,12 +36,16 @@ impl Sources<'_> {
         };
         let fault = if view.distrusted {
             "it read off while its host was heard: its off is no proof".to_owned()
+        } else if view.is_witness && !view.seen_on && fault.is_empty() {
+            "it has not read on yet while its host was heard: its off is no proof".to_owned()
         } else {
             fault
         };
+        let role = if view.is_witness { Role::Witness } else { Role::Fence };
         let device = FenceDevice {
             name: self.names().device(view.id).to_owned(),
             node: self.names().node(view.node).to_owned(),
+            role: role.as_str().to_owned(),
             level: view.level,
             kind: kind.unwrap_or_default(),
             reading,

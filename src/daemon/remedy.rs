@@ -132,7 +132,9 @@ pub(super) fn of_degradation(
             let name = names.device(id);
             (
                 "fence-contradicted",
-                format!("look whose power {name} cuts, and correct its address or its outlet"),
+                format!(
+                    "look whose power {name} cuts or shows, and correct its address or its outlet"
+                ),
             )
         }
         Degradation::Record => {
@@ -175,6 +177,9 @@ pub(super) fn frozen_code(cause: FrozenCause) -> &'static str {
         FrozenCause::StaysOn => "stays-on",
         FrozenCause::Unclear => "unclear",
         FrozenCause::Contradicted => "contradicted",
+        FrozenCause::WitnessOn => "witness-on",
+        FrozenCause::NeverOn => "never-on",
+        FrozenCause::Answers => "answers",
         FrozenCause::Failed(_) => "failed",
     }
 }
@@ -202,6 +207,21 @@ pub(super) fn frozen_steps(cause: FrozenCause, name: &str) -> Vec<String> {
                 "end the other sessions of {name}'s fence device, or restart it: this ends by \
                      itself"
             )
+        }
+        FrozenCause::WitnessOn => {
+            format!(
+                "look at {name}: its witness reads that it has power; restore its fence device, or \
+                 switch it off by hand: this ends by itself when the witness reads off"
+            )
+        }
+        FrozenCause::NeverOn => {
+            format!(
+                "look at {name}: what its witness reads counts only once {name} was heard while it \
+                 read on; if it is off, confirm that"
+            )
+        }
+        FrozenCause::Answers => {
+            format!("look whether {name} runs, and whose power its witness shows")
         }
         FrozenCause::Contradicted => {
             format!("look whether {name}'s fence device is that of {name}, and correct its address")

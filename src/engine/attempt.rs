@@ -11,6 +11,10 @@
 //! does not read on is not told again, so that a host whose device cannot tell off is not cut down
 //! again and again while it boots, by which the pair would end its frozen state.
 //!
+//! A witness is never told anything: it is read from the beginning. It is read again and again for as
+//! long as its level has time, since a meter may lag behind; where nothing cuts beside it, only in
+//! the first round: later ones are to come back soon to the devices that were dead.
+//!
 //! A command's success is never taken for off: only a reading after the command is. An "already
 //! off" that a BMC treats as an error is no failure, since it is read all the same; an agent whose
 //! command failed is not read: what broke it may break its reading into an off.
@@ -19,6 +23,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::devices::Doubt;
 use super::effect::{Effect, Effects};
 use super::event::{Event, FrozenCause};
 use super::fence::Ground;
@@ -34,6 +39,10 @@ const READ_PAUSE_MAX: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Try {
     pub(super) device: DeviceId,
+    /// Whether it is only read.
+    pub(super) is_witness: bool,
+    /// Whether it is read again when it does not read off.
+    is_patient: bool,
     pub(super) step: Step,
     /// How the command ended, if it has.
     pub(super) command: Option<Result<(), FenceFault>>,
@@ -79,8 +88,30 @@ impl Try {
         };
         Self {
             device,
+            is_witness: false,
+            is_patient: true,
             step,
             command: before.filter(|_| !first),
+            reading: None,
+            pause: READ_PAUSE_MIN,
+            loud: first,
+        }
+    }
+
+    /// A witness; `beside_cuts` if other devices of its level cut.
+    pub(super) fn watch(
+        ground: &mut Ground<'_>,
+        device: DeviceId,
+        timeout: Duration,
+        first: bool,
+        beside_cuts: bool,
+    ) -> Self {
+        Self {
+            device,
+            is_witness: true,
+            is_patient: first || beside_cuts,
+            step: Step::Reading { op: ground.order(device, Order::Read, timeout) },
+            command: None,
             reading: None,
             pause: READ_PAUSE_MIN,
             loud: first,
@@ -93,7 +124,7 @@ impl Try {
         let acknowledged = self.command == Some(Ok(()));
         self.step = match reading {
             // No off of it would prove anything.
-            _ if (ground.distrusted)(self.device) => {
+            _ if (ground.doubt)(self.device).is_some() => {
                 self.reading = Some(Ok(Power::Off));
                 Step::Failed
             }
@@ -137,23 +168,33 @@ impl Try {
         reading: Result<Power, FenceFault>,
         left: Duration,
     ) {
-        let trusted = !(ground.distrusted)(self.device);
+        let trusted = (ground.doubt)(self.device).is_none();
         let news = self.reading != Some(reading);
         self.reading = Some(reading);
         self.step = match (reading, self.command) {
             (Ok(Power::Off), _) if trusted => Step::Off,
+            // While its host is not heard, nothing makes a witness trusted.
+            (Ok(Power::Off), _) if self.is_witness => Step::Failed,
+            _ if !self.is_patient => Step::Failed,
             // What was refused will not come true by waiting.
             (_, Some(Err(_))) => Step::Failed,
-            (Ok(_) | Err(_), _) => {
-                // Read or not, it is over when the time of the level is.
-                let until = ground.now + self.pause.min(left);
-                self.pause = self.pause.saturating_mul(2).min(READ_PAUSE_MAX);
-                Step::Pausing { until }
-            }
+            (Ok(_) | Err(_), _) => self.next_pause(ground.now, left),
         };
         if news {
             self.report(ground, reading);
         }
+    }
+
+    /// It is read again, a little later.
+    pub(super) fn pause(&mut self, now: Instant, left: Duration) {
+        self.step = self.next_pause(now, left);
+    }
+
+    /// Read or not, it is over when the time of the level is.
+    fn next_pause(&mut self, now: Instant, left: Duration) -> Step {
+        let until = now + self.pause.min(left);
+        self.pause = self.pause.saturating_mul(2).min(READ_PAUSE_MAX);
+        Step::Pausing { until }
     }
 
     pub(super) fn advance(&mut self, ground: &mut Ground<'_>, left: Duration, over: bool) {
@@ -199,15 +240,19 @@ impl Try {
 
     /// Why this device did not report off.
     pub(super) fn cause(&self, ground: &Ground<'_>) -> FrozenCause {
+        let doubt = (ground.doubt)(self.device);
         match (self.command, self.reading) {
+            (_, Some(Ok(Power::On))) if self.is_witness => FrozenCause::WitnessOn,
             (Some(Err(fault)), _) | (_, Some(Err(fault))) => fault_cause(fault),
             (_, None) | (None, Some(Ok(Power::On))) => FrozenCause::Failed(FenceFault::Timeout),
             (Some(Ok(())), Some(Ok(Power::On))) => FrozenCause::StaysOn,
-            (_, Some(Ok(Power::Off))) if (ground.distrusted)(self.device) => {
-                FrozenCause::Contradicted
+            (_, Some(Ok(Power::Off))) if self.is_witness && doubt.is_none() && ground.answers => {
+                FrozenCause::Answers
             }
             // Off once; it did not say so again in time.
-            (_, Some(Ok(Power::Off))) => FrozenCause::Failed(FenceFault::Timeout),
+            (_, Some(Ok(Power::Off))) => {
+                doubt.map_or(FrozenCause::Failed(FenceFault::Timeout), Doubt::cause)
+            }
             (_, Some(Ok(Power::Unknown))) => FrozenCause::Unclear,
         }
     }

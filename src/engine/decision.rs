@@ -5,7 +5,7 @@
 //! nothing on a bad service path, no fence before a look, no takeover without every proof.
 
 use super::effect::{Effect, Effects};
-use super::event::{Cause, Event, ProofKind};
+use super::event::{Cause, Event};
 use super::fence::{Ground, Ladder, Progress};
 use super::look::{Look, Verdict};
 use super::node::Node;
@@ -361,6 +361,8 @@ impl Node {
     fn climb_one(&mut self, index: usize, out: &mut Effects) {
         let (now, may_judge) = (self.now, self.may_judge);
         self.stop_checks_of(index, out);
+        let answers =
+            self.peers.get(index).is_some_and(|p| self.look_verdict(p) == Verdict::Answers);
         if let Some(peer) = self.peers.get_mut(index)
             && peer.ladder.is_none()
         {
@@ -373,7 +375,8 @@ impl Node {
             now,
             may_judge,
             peer: &peer.settings,
-            distrusted: &|device| devices.is_distrusted(device),
+            answers,
+            doubt: &|device| devices.doubt(device),
             ops: &mut self.ops,
             out,
         };
@@ -383,10 +386,12 @@ impl Node {
         match progress {
             Progress::Working => {}
             Progress::Off(level) => {
-                peer.proof = Some(Proof::from_fence(level));
+                let proof = Proof::from_fence(level);
+                let by = proof.kind();
+                peer.proof = Some(proof);
                 peer.proof_at = now;
                 peer.ladder = None;
-                out.push(Effect::Report(Event::Proven { node, by: ProofKind::Fenced }));
+                out.push(Effect::Report(Event::Proven { node, by }));
             }
             Progress::Exhausted { cause, retry_in, first } => {
                 if first {
@@ -527,7 +532,9 @@ impl Node {
                 now,
                 may_judge,
                 peer: &peer.settings,
-                distrusted: &|device| devices.is_distrusted(device),
+                // Nothing is concluded from an answer before the ladder goes on.
+                answers: false,
+                doubt: &|device| devices.doubt(device),
                 ops: &mut self.ops,
                 out,
             };

@@ -3,15 +3,20 @@
 //! A check only tells the operator: it never delays or forbids a real attempt, which overtakes it.
 //! One thing it can do: a level whose devices all read off while their host went on speaking is
 //! watching the wrong machine, and its off proves nothing until it has read on.
+//!
+//! A witness is never told to cut, so nothing shows that it follows its host but that it has read
+//! both: its off proves something only once it has read on while its host was heard, in this
+//! daemon's life. One that shows an outlet that is not there often reads off.
 
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::effect::{Effect, Effects};
-use super::event::Event;
+use super::event::{Event, FrozenCause};
 use super::input::Order;
 use super::node::Node;
+use super::peer::Presence;
 use super::settings::{Level, Settings};
 use crate::types::{DeviceId, FenceFault, Instant, NodeId, OpId, Power};
 
@@ -25,6 +30,10 @@ pub(super) struct Device {
     pub(super) node: NodeId,
     /// Its place on the ladder, counted from 1.
     pub(super) level: u8,
+    /// Whether it is only read.
+    pub(super) is_witness: bool,
+    /// Whether it has read on while its host was heard.
+    pub(super) seen_on: bool,
     timeout: Duration,
     /// What it last said, and when.
     pub(super) last: Option<(Result<Power, FenceFault>, Instant)>,
@@ -34,6 +43,25 @@ pub(super) struct Device {
     check_at: Instant,
     /// Whether its off is no proof.
     pub(super) distrusted: bool,
+}
+
+/// Why the off of a device proves nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Doubt {
+    /// It read off while its host was heard.
+    Contradicted,
+    /// It is a witness that has not read on while its host was heard.
+    NeverOn,
+}
+
+impl Doubt {
+    /// What it makes of a fence that needs the device.
+    pub(super) fn cause(self) -> FrozenCause {
+        match self {
+            Self::Contradicted => FrozenCause::Contradicted,
+            Self::NeverOn => FrozenCause::NeverOn,
+        }
+    }
 }
 
 /// All fence devices of all peers.
@@ -53,6 +81,8 @@ impl Devices {
                     id: *id,
                     node: peer.node,
                     level: u8::try_from(index + 1).unwrap_or(u8::MAX),
+                    is_witness: level.witnesses.contains(id),
+                    seen_on: false,
                     timeout: level.timeout,
                     last: None,
                     off_since: None,
@@ -78,9 +108,9 @@ impl Devices {
         self.list.iter().any(|device| device.off_since.is_some())
     }
 
-    /// Whether the device's off is no proof.
-    pub(super) fn is_distrusted(&self, id: DeviceId) -> bool {
-        self.list.iter().any(|device| device.id == id && device.distrusted)
+    /// Why the device's off is no proof, if it is none.
+    pub(super) fn doubt(&self, id: DeviceId) -> Option<Doubt> {
+        self.list.iter().find(|device| device.id == id).and_then(Device::doubt)
     }
 
     /// Takes in what the device said during a fence. An acknowledged command is no reading.
@@ -122,6 +152,22 @@ impl Device {
             Ok(Power::On) => self.off_since = None,
             Ok(Power::Unknown) | Err(_) => {}
         }
+    }
+
+    fn doubt(&self) -> Option<Doubt> {
+        if self.distrusted {
+            Some(Doubt::Contradicted)
+        } else if self.is_witness && !self.seen_on {
+            Some(Doubt::NeverOn)
+        } else {
+            None
+        }
+    }
+
+    /// Its off was contradicted by its host.
+    fn distrust(&mut self) {
+        self.distrusted = true;
+        self.seen_on = false;
     }
 
     /// What it read belongs to an earlier life of its host.
@@ -185,10 +231,20 @@ impl Node {
                 // Heard in another life, it was simply switched on again since.
                 let same_life = peer.heard_since().is_some_and(|since| since <= off_since);
                 for device in self.devices.list.iter_mut().filter(|device| of_level(device)) {
-                    device.distrusted |= same_life;
-                    if !same_life {
+                    if same_life {
+                        device.distrust();
+                    } else {
                         device.forget_off();
                     }
+                }
+            }
+            // One of several that never read on, and would be missed at a fence.
+            let witnesses = self.devices.list.iter_mut().filter(|device| device.is_witness);
+            for device in witnesses.filter(|d| d.node == peer.node() && !d.seen_on) {
+                let Some(off_since) = device.off_since else { continue };
+                let same_life = peer.heard_since().is_some_and(|since| since <= off_since);
+                if same_life && received_at > off_since + CONTRADICTION_MARGIN {
+                    device.distrust();
                 }
             }
         }
@@ -215,6 +271,8 @@ impl Node {
         let (now, interval) = (self.now, self.devices.interval);
         let device = self.devices.list.iter_mut().find(|device| device.check == Some(op));
         let Some(device) = device else { return false };
+        let host = self.peers.iter().find(|peer| peer.node() == device.node);
+        let is_heard = host.is_some_and(|peer| peer.presence == Presence::Heard);
         device.check = None;
         device.check_at = now + interval;
         if reading == Err(FenceFault::Cancelled) {
@@ -225,6 +283,7 @@ impl Node {
         device.note(reading, now);
         if reading == Ok(Power::On) {
             device.distrusted = false;
+            device.seen_on |= is_heard;
         }
         if news {
             out.push(Effect::Report(Event::FenceDevice { device: device.id, reading }));

@@ -100,10 +100,12 @@ pub enum Event {
     },
     /// A fence attempt at one level begins.
     FenceLevel {
-        /// Whose power is cut.
+        /// Whose power is cut or read.
         node: NodeId,
         /// Which level, counted from 1.
         level: u8,
+        /// Whether any of its devices is told to cut; otherwise they are witnesses.
+        cuts: bool,
     },
     /// A fence device answered or failed.
     FenceDevice {
@@ -281,8 +283,10 @@ pub enum ProofKind {
     Granted,
     /// The peer released, or said goodbye.
     Released,
-    /// The peer's power was read off.
+    /// The peer's power was cut, and read off.
     Fenced,
+    /// The peer's power was read off by witnesses; nobody had cut it.
+    Witnessed,
     /// An operator said so.
     Confirmed,
 }
@@ -330,6 +334,13 @@ pub enum FrozenCause {
     Unclear,
     /// The device read off while the host was heard: its off proves nothing.
     Contradicted,
+    /// The witness reads that the host has power.
+    WitnessOn,
+    /// The witness reads off while the host's VIPs answer: one of the two is wrong.
+    Answers,
+    /// The witness has not read on while its host was heard, in this daemon's life: its off proves
+    /// nothing.
+    NeverOn,
     /// The device or its agent failed in another way.
     Failed(FenceFault),
 }

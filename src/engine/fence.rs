@@ -7,7 +7,10 @@
 //!              proof
 //! ```
 //!
-//! How one device of a level is told and read is in [`super::attempt`].
+//! How one device of a level is told and read is in [`super::attempt`]. A level may have witnesses,
+//! which are only read. Where it has nothing else, nobody cuts the power, so nothing forbids the
+//! host to be alive: its off counts only once all that has arrived was taken in, and only while no
+//! VIP of the host answers.
 //!
 //! Where several devices make a level, each one's off is of another moment, and somebody may switch
 //! an outlet on again meanwhile. So once all have read off, all but the last to do so are read
@@ -19,10 +22,11 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Step, Try};
+use super::devices::Doubt;
 use super::effect::{Effect, Effects};
 use super::event::{Event, FrozenCause};
 use super::input::Order;
-use super::settings::PeerSettings;
+use super::settings::{Level, PeerSettings};
 use crate::types::{DeviceId, FenceFault, Instant, NodeId, OpId, Power};
 
 /// The first rest between two climbs of the ladder.
@@ -34,15 +38,21 @@ pub(super) const REST_MAX: Duration = Duration::from_secs(5);
 /// within what is left of the timeout, and none is given when nothing is.
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 
-/// Evidence that all devices of one level read off after they were told to cut the power.
+/// Evidence that all devices of one level read off, after those that cut were told to.
 #[derive(Debug)]
 pub(super) struct LevelOff {
     node: NodeId,
+    is_cut: bool,
 }
 
 impl LevelOff {
     pub(super) fn node(&self) -> NodeId {
         self.node
+    }
+
+    /// Whether any device was told to cut the power: otherwise all are witnesses.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 }
 
@@ -123,8 +133,10 @@ pub(super) struct Ground<'a> {
     /// in, be it an answer of the device or what makes this node unfit to shoot.
     pub(super) may_judge: bool,
     pub(super) peer: &'a PeerSettings,
-    /// The devices whose readings contradicted what was known: their off proves nothing.
-    pub(super) distrusted: &'a dyn Fn(DeviceId) -> bool,
+    /// Whether a VIP of the peer answers, as far as is known.
+    pub(super) answers: bool,
+    /// Why the off of a device proves nothing, if it is so.
+    pub(super) doubt: &'a dyn Fn(DeviceId) -> Option<Doubt>,
     pub(super) ops: &'a mut Ops,
     pub(super) out: &'a mut Effects,
 }
@@ -160,7 +172,9 @@ impl Ladder {
             Stage::Next { .. } => true,
             Stage::Delay { until: at } | Stage::Rest { until: at } => now >= *at,
             Stage::Level { tries, deadline, .. } => {
-                now >= *deadline || tries.iter().any(|t| matches!(t.step, Step::Looked))
+                let looked = |t: &Try| matches!(t.step, Step::Looked);
+                let off = |t: &Try| t.is_witness && matches!(t.step, Step::Off);
+                now >= *deadline || tries.iter().any(looked) || tries.iter().all(off)
             }
             Stage::Over => false,
         }
@@ -263,8 +277,7 @@ impl Ladder {
                 }
                 if tries.iter().all(|t| matches!(t.step, Step::Off)) {
                     if tries.len() == 1 || *confirming {
-                        self.stage = Stage::Over;
-                        return Progress::Off(LevelOff { node: ground.peer.node });
+                        return self.conclude(ground);
                     }
                     *confirming = true;
                     let others = tries.iter_mut().enumerate();
@@ -281,6 +294,26 @@ impl Ladder {
                 self.advance(ground)
             }
         }
+    }
+
+    /// All devices of the level read off. Where nobody cut anything, they are read again as long as
+    /// a VIP answers.
+    fn conclude(&mut self, ground: &Ground<'_>) -> Progress {
+        let Stage::Level { tries, deadline, confirming, .. } = &mut self.stage else {
+            return Progress::Working;
+        };
+        let is_cut = !tries.iter().all(|t| t.is_witness);
+        if !is_cut && !ground.may_judge {
+            return Progress::Working;
+        }
+        if !is_cut && ground.answers {
+            let left = ground.left(*deadline);
+            tries.iter_mut().for_each(|attempt| attempt.pause(ground.now, left));
+            *confirming = false;
+            return Progress::Working;
+        }
+        self.stage = Stage::Over;
+        Progress::Off(LevelOff { node: ground.peer.node, is_cut })
     }
 
     /// Gives up every answer that is still open.
@@ -316,15 +349,25 @@ impl Ladder {
 
     fn begin_level(&mut self, ground: &mut Ground<'_>, index: usize) -> Progress {
         let Some(level) = ground.peer.levels.get(index) else { return self.rest(ground) };
-        if self.rounds == 0 {
+        let cuts = level.devices.iter().any(|device| !level.witnesses.contains(device));
+        if let Some((device, cause)) = in_vain(ground, level).filter(|_| cuts) {
+            self.give_up_level(ground, index, device, cause);
+            self.stage = Stage::Next { index: index + 1 };
+            return self.advance(ground);
+        }
+        let first = self.rounds == 0;
+        if first {
             ground.out.push(Effect::Report(Event::FenceLevel {
                 node: ground.peer.node,
                 level: level_number(index),
+                cuts,
             }));
         }
-        let first = self.rounds == 0;
         let commanded = &self.commanded;
         let tries = level.devices.iter().map(|device| {
+            if level.witnesses.contains(device) {
+                return Try::watch(ground, *device, level.timeout, first, cuts);
+            }
             let commanded = commanded.iter().find(|(commanded, _)| commanded == device);
             let before = commanded.map(|(_, ended)| *ended);
             Try::begin(ground, *device, level.timeout, first, before)
@@ -367,6 +410,13 @@ impl Ground<'_> {
     ) -> Option<OpId> {
         (!left.is_zero()).then(|| self.order(device, order, left))
     }
+}
+
+/// Why the devices of a level would be told in vain: one of its witnesses proves nothing, and does
+/// not begin to as long as its host is not heard.
+fn in_vain(ground: &Ground<'_>, level: &Level) -> Option<(DeviceId, FrozenCause)> {
+    let mut doubted = level.witnesses.iter().filter_map(|id| Some((*id, (ground.doubt)(*id)?)));
+    doubted.next().map(|(device, doubt)| (device, doubt.cause()))
 }
 
 fn level_number(index: usize) -> u8 {

@@ -40,9 +40,11 @@ impl Proof {
             .then_some(Self { peer: said.from, kind: ProofKind::Released })
     }
 
-    /// All devices of one level were told to cut the power and read off afterwards.
+    /// All devices of one level read off: after those that cut had been told to, or, where all are
+    /// witnesses, that had read on while the peer was heard.
     pub(super) fn from_fence(level: LevelOff) -> Self {
-        Self { peer: level.node(), kind: ProofKind::Fenced }
+        let kind = if level.is_cut() { ProofKind::Fenced } else { ProofKind::Witnessed };
+        Self { peer: level.node(), kind }
     }
 
     /// An operator said so, and nothing contradicted it or was overruled.
@@ -88,7 +90,8 @@ impl Proofs {
     /// The kind that decided: the strongest cut there was, for the log.
     pub(super) fn decisive(&self) -> ProofKind {
         let kinds = || self.list.iter().map(Proof::kind);
-        for kind in [ProofKind::Confirmed, ProofKind::Fenced, ProofKind::Released] {
+        use ProofKind::{Confirmed, Fenced, Released, Witnessed};
+        for kind in [Confirmed, Fenced, Witnessed, Released] {
             if kinds().any(|k| k == kind) {
                 return kind;
             }

@@ -59,8 +59,11 @@ pub struct PeerSettings {
 /// One level of the fence ladder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Level {
-    /// The devices that together cut the power.
+    /// The devices that together show, and but for the witnesses cut, the power.
     pub devices: Vec<DeviceId>,
+    /// Those of them that are only ever read.
+    #[serde(default)]
+    pub witnesses: Vec<DeviceId>,
     /// How long one attempt at this level may take, reading back included.
     pub timeout: Duration,
 }

@@ -154,7 +154,7 @@ pub struct NicView {
 pub struct DeviceView {
     /// The device.
     pub id: DeviceId,
-    /// Whose power it cuts.
+    /// Whose power it cuts or shows.
     pub node: NodeId,
     /// Its place on the ladder, counted from 1.
     pub level: u8,
@@ -162,6 +162,10 @@ pub struct DeviceView {
     pub last: Option<(Result<Power, FenceFault>, Instant)>,
     /// Whether its off is no proof, because its host was heard while it read off.
     pub distrusted: bool,
+    /// Whether it is only read.
+    pub is_witness: bool,
+    /// Whether it has read on while its host was heard.
+    pub seen_on: bool,
 }
 
 impl Node {
@@ -198,7 +202,9 @@ impl Node {
                     node: device.node,
                     level: device.level,
                     last: device.last,
-                    distrusted: self.devices.is_distrusted(device.id),
+                    distrusted: device.distrusted,
+                    is_witness: device.is_witness,
+                    seen_on: device.seen_on,
                 })
                 .collect(),
             degraded: self.health.degraded().collect(),

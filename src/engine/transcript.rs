@@ -5,11 +5,13 @@
 use core::fmt;
 use core::time::Duration;
 
-use super::event::{
-    Cause, Change, Degradation, Event, FrozenCause, Life, LinkState, ProofKind, Refusal, Verdict,
-};
+mod causes;
+
+pub use self::causes::frozen_text;
+use self::causes::{fmt_proof, proof_text};
+use super::event::{Cause, Change, Degradation, Event, Life, LinkState, Refusal, Verdict};
 use super::handover::Stay;
-use crate::types::{FenceFault, Names, PeerState, Power};
+use crate::types::{Names, PeerState, Power};
 
 /// How loud an event is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -278,8 +280,9 @@ impl Line<'_> {
                 let (node, by) = (names.node(*node), proof_text(*by));
                 write!(f, "proof void: {node} was proven ({by}), but that no longer counts")
             }
-            Event::FenceLevel { node, level } => {
-                write!(f, "fence: cutting the power of {}, level {level}", names.node(*node))
+            Event::FenceLevel { node, level, cuts } => {
+                let what = if *cuts { "cutting the power" } else { "reading the witnesses" };
+                write!(f, "fence: {what} of {}, level {level}", names.node(*node))
             }
             Event::FenceDevice { device, reading } => {
                 write!(f, "fence device {}: ", names.device(*device))?;
@@ -425,46 +428,6 @@ fn link_text(state: LinkState) -> &'static str {
     }
 }
 
-/// What a frozen cause means.
-pub fn frozen_text(cause: FrozenCause) -> &'static str {
-    match cause {
-        FrozenCause::NoDevice => "no fence device is configured for it",
-        FrozenCause::Unreachable => {
-            "its fence device does not answer and the host is silent: both may have lost power"
-        }
-        FrozenCause::Refuses(FenceFault::Credentials) => {
-            "its fence device refuses the user or the password"
-        }
-        FrozenCause::Refuses(FenceFault::Privilege) => {
-            "its fence device denies this user the privilege to switch power"
-        }
-        FrozenCause::Refuses(FenceFault::Unsupported) => {
-            "its fence device does not know the command"
-        }
-        FrozenCause::Refuses(FenceFault::Exhausted) => {
-            "its fence device opens no session: all that it can have are in use"
-        }
-        FrozenCause::Refuses(_) => "its fence device refuses the command",
-        FrozenCause::StaysOn => "its fence device accepted the command, but the power stays on",
-        FrozenCause::Unclear => "its fence device answers, but not with on or off",
-        FrozenCause::Contradicted => {
-            "its fence device reads off, as it did while the host was heard: is it that host's?"
-        }
-        FrozenCause::Failed(FenceFault::Garbled) => "its fence device's answers are not understood",
-        FrozenCause::Failed(FenceFault::AgentFailed) => "its fence agent failed",
-        FrozenCause::Failed(_) => "its fence device gave no verdict in time",
-    }
-}
-
-fn proof_text(kind: ProofKind) -> &'static str {
-    match kind {
-        ProofKind::Granted => "it granted the takeover",
-        ProofKind::Released => "it released, or said goodbye",
-        ProofKind::Fenced => "its power reads off",
-        ProofKind::Confirmed => "an operator confirmed it",
-    }
-}
-
 fn refusal_text(reason: Refusal) -> &'static str {
     match reason {
         Refusal::Stranger => "not a configured peer",
@@ -499,12 +462,7 @@ pub fn fmt_cause(f: &mut impl fmt::Write, cause: Cause, names: &Names) -> fmt::R
         Cause::FenceFailed(node) => {
             write!(f, "no fence level proved that {} is off", names.node(node))
         }
-        Cause::Proof(kind) => match kind {
-            ProofKind::Granted => write!(f, "granted by the peer"),
-            ProofKind::Released => write!(f, "released by the peer (non-STONITH)"),
-            ProofKind::Fenced => write!(f, "the peer's power reads off (STONITH failover)"),
-            ProofKind::Confirmed => write!(f, "an operator confirmed the peer off"),
-        },
+        Cause::Proof(kind) => fmt_proof(f, kind),
         Cause::Acquired => write!(f, "all resources are held"),
         Cause::AcquireFailed => write!(f, "the resources could not be acquired"),
         Cause::Collision(node) => {

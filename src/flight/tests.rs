@@ -110,7 +110,11 @@ fn inputs() -> Vec<Input> {
 }
 
 fn settings() -> Settings {
-    let levels = vec![Level { devices: vec![DeviceId(0)], timeout: Duration::from_secs(1) }];
+    let levels = vec![Level {
+        devices: vec![DeviceId(0)],
+        witnesses: vec![],
+        timeout: Duration::from_secs(1),
+    }];
     Settings {
         local: node(1),
         peers: vec![PeerSettings { node: node(2), levels, fence_delay: Duration::ZERO }],

@@ -6,26 +6,22 @@
 use core::time::Duration;
 
 use super::World;
-use super::device::{Device, Mode};
+use super::device::Mode;
 use super::ledger::Word;
 use super::plan::{MACHINES_MAX, Plan, ms};
-use crate::engine::event::{Cause, Change, FrozenCause, Life, ProofKind, Verdict};
+use crate::engine::event::{Cause, Change, Life, Verdict};
 use crate::engine::{Answer, Event, Input, Order, Outcome, RequestId};
 use crate::types::heartbeat::LINKS_MAX;
-use crate::types::{FenceFault, Heartbeat, Instant, NodeId, PeerState, Power, Term};
+use crate::types::{Heartbeat, Instant, NodeId, PeerState, Power, Term};
 
 /// How long two may hold after a wrong word of an operator, once nothing keeps them from seeing
 /// each other: what a claim needs to count, to be repeated, and to be given way to.
 const COLLISION_MAX: Duration = Duration::from_secs(15);
 
-/// How long a host is heard before its devices' off contradicts it, and what follows from it.
-const CONTRADICTION: Duration = Duration::from_millis(2500);
 /// The longest rest of a frozen ladder.
 pub(super) const LADDER_REST_MAX: Duration = Duration::from_secs(5);
 /// How long one that has handed over waits at least for one that could take over.
 const YIELD_MIN: Duration = Duration::from_secs(4);
-/// How long after a reading its proof may come, and the host be on again.
-const FENCED_MAX: Duration = Duration::from_secs(3);
 /// What a disk says that refuses a record.
 pub(super) const DISK_REFUSES: &str = "read-only file system";
 
@@ -306,6 +302,7 @@ impl World {
         if order != Order::Off {
             return;
         }
+        self.expect(!self.devices[device].is_witness, "it tells a witness to cut a power");
         self.expect(host != machine, "it cuts its own power");
         let drained = self.ledger.draining != Some(machine);
         self.expect(drained, "it cuts a power before it has taken in what has arrived");
@@ -427,8 +424,8 @@ impl World {
     pub(super) fn check_event(&mut self, machine: usize, event: &Event) {
         if let Event::Frozen { node, cause, .. } = event {
             self.check_frozen(machine, *node, *cause);
-        } else if let Event::Proven { node, by: ProofKind::Fenced } = event {
-            self.check_fenced(machine, *node);
+        } else if let Event::Proven { node, by } = event {
+            self.check_proof_of_power(machine, *node, *by);
         } else if let Event::PeerLost { node, was_heard: true, .. } = event {
             self.check_lost(machine, *node);
         } else if let Event::Role { cause: Cause::PathWorse(node), .. } = event {
@@ -483,55 +480,6 @@ impl World {
             let may_hold = self.state(other).is_some_and(PeerState::may_hold);
             may_hold && self.machines[other].is_awake() && self.passes(other, machine)
         })
-    }
-
-    /// The power was off, at the moment of the last reading at the latest. A lie that was found out
-    /// before is no excuse.
-    fn check_fenced(&self, machine: usize, node: NodeId) {
-        let host = usize::from(node.get()) - 1;
-        let was_off =
-            !self.machines[host].powered || self.ledger.returned_at[host] + FENCED_MAX >= self.now;
-        let lies = |device: &Device| device.host == host && device.mode == Mode::ReadsOff;
-        let excused = self.excused && self.devices.iter().any(lies);
-        self.expect(was_off || excused, "a power was on all the time that is proven off");
-        let Some(word) = self.ledger.word(machine, host) else { return };
-        let timing = &self.plan.timing;
-        let own = self.devices.iter().filter(|device| device.host == host);
-        let known_after = timing.fence_check_interval + timing.level_timeout * 2 + CONTRADICTION;
-        let known = own.clone().all(|device| {
-            lies(device) && word.at.since(word.since.max(device.since)) > known_after
-        });
-        self.expect(was_off || !known, "it believes devices that are known to lie");
-    }
-
-    fn check_frozen(&self, machine: usize, node: NodeId, cause: FrozenCause) {
-        let host = usize::from(node.get()) - 1;
-        let settle = self.plan.timing.level_timeout * 4;
-        let changed_at = self.ledger.devices_changed_at.max(self.ledger.disturbed_at[machine]);
-        if self.now.since(changed_at) < settle {
-            return;
-        }
-        let is_true = self.devices.iter().filter(|d| d.host == host).any(|device| match cause {
-            FrozenCause::NoDevice => false,
-            FrozenCause::Unreachable => !device.has_power || device.mode == Mode::Dead,
-            FrozenCause::Refuses(fault) => {
-                device.mode == Mode::Refuses(fault)
-                    || (fault == FenceFault::Refused && device.refuses_when_off)
-            }
-            FrozenCause::StaysOn => device.mode == Mode::StaysOn || device.outlet,
-            FrozenCause::Unclear => matches!(device.mode, Mode::Unclear | Mode::Mute),
-            // What lied once is not believed until it has read on.
-            FrozenCause::Contradicted => self.excused || self.ledger.contradicts,
-            FrozenCause::Failed(_) => {
-                matches!(device.mode, Mode::Hangs | Mode::Refuses(_))
-                    || device.delay * 3 > self.plan.timing.level_timeout
-            }
-        });
-        let none = self.devices.iter().all(|device| device.host != host);
-        self.expect(
-            is_true || (none && cause == FrozenCause::NoDevice),
-            "a cause that is not true",
-        );
     }
 
     /// What an operator is answered at `machine` about `of` is what the world says.

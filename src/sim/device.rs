@@ -25,6 +25,8 @@ pub enum Mode {
     Returns,
     /// Acknowledges, does nothing, and reads off although the host is on.
     ReadsOff,
+    /// An outlet that is not there: reads off, whatever is so, and has never read anything else.
+    Absent,
 }
 
 /// A fence device: a BMC, or one of several PDU outlets of its host.
@@ -34,6 +36,8 @@ pub struct Device {
     pub host: usize,
     /// Whether it is one of several outlets that must all be off.
     pub outlet: bool,
+    /// Whether it is only to be read.
+    pub is_witness: bool,
     /// How it behaves.
     pub mode: Mode,
     /// Since when.
@@ -62,6 +66,7 @@ impl Device {
         Self {
             host,
             outlet,
+            is_witness: false,
             mode: Mode::Works,
             since: Instant::ZERO,
             delay: Duration::from_millis(2),
@@ -73,6 +78,11 @@ impl Device {
             orders: 0,
             fenced_at: None,
         }
+    }
+
+    /// A witness that works.
+    pub fn witness(host: usize) -> Self {
+        Self { is_witness: true, ..Self::new(host, false) }
     }
 
     /// What it answers to an order to cut the power of its host, which has power or not.
@@ -90,7 +100,8 @@ impl Device {
             | Mode::Unclear
             | Mode::Mute
             | Mode::Returns
-            | Mode::ReadsOff => Ok(Power::Unknown),
+            | Mode::ReadsOff
+            | Mode::Absent => Ok(Power::Unknown),
         }
     }
 
@@ -104,7 +115,9 @@ impl Device {
             Mode::Dead => Err(FenceFault::Unreachable),
             Mode::Refuses(FenceFault::Credentials) => Err(FenceFault::Credentials),
             // An agent that ends with 2 whatever it is told.
-            Mode::Refuses(FenceFault::AgentFailed) | Mode::ReadsOff => Ok(Power::Off),
+            Mode::Refuses(FenceFault::AgentFailed) | Mode::ReadsOff | Mode::Absent => {
+                Ok(Power::Off)
+            }
             Mode::Unclear | Mode::Mute => Ok(Power::Unknown),
             Mode::Works | Mode::StaysOn | Mode::Hangs | Mode::Returns | Mode::Refuses(_) => {
                 Ok(if on { Power::On } else { Power::Off })

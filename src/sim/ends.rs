@@ -2,6 +2,7 @@
 //! happens to a healthy pair, whose outcome and time are known.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use super::World;
 use super::check::LADDER_REST_MAX;
@@ -11,6 +12,7 @@ use super::plan::{Plan, ms};
 use super::queue::Happening;
 use super::seeds::{Trial, restart};
 use crate::engine::event::FrozenCause;
+use crate::engine::snapshot::DeviceView;
 use crate::engine::{Answer, Input};
 use crate::types::{Mac, PeerState, VipId};
 
@@ -71,7 +73,7 @@ impl Trial {
         let views = awake.map(|machine| self.world.node(machine).snapshot());
         views.filter(|view| view.state == PeerState::Frozen).any(|view| {
             let mut causes = view.peers.iter().filter_map(|peer| peer.frozen_cause);
-            causes.any(|cause| cause == FrozenCause::Contradicted)
+            causes.any(|cause| matches!(cause, FrozenCause::Contradicted | FrozenCause::NeverOn))
         })
     }
 
@@ -79,7 +81,8 @@ impl Trial {
     fn wait_for_trust(&mut self) {
         let awake = (0..self.world.machines.len()).filter(|m| self.world.machines[*m].is_awake());
         let mut views = awake.map(|machine| self.world.node(machine).snapshot());
-        if views.any(|view| view.devices.iter().any(|device| device.distrusted)) {
+        let is_doubted = |d: &DeviceView| d.distrusted || (d.is_witness && !d.seen_on);
+        if views.any(|view| view.devices.iter().any(is_doubted)) {
             let timing = self.world.plan.timing;
             self.world.run(timing.fence_check_interval + timing.level_timeout);
         }
@@ -145,7 +148,7 @@ impl Trial {
         if levels.len() > 1 && self.random.percent(50) {
             let last = usize::from(*levels.last().expect("there are levels"));
             let own = self.world.devices.iter_mut().filter(|d| d.host == active);
-            let first = self.world.plan.devices_per_host() - last;
+            let first = self.world.plan.cutters_per_host() - last;
             own.take(first).for_each(|device| device.mode = Mode::Dead);
             self.world.ledger.devices_changed_at = self.world.now;
             detour = ms(50);
@@ -219,12 +222,20 @@ impl Trial {
         self.world.expect(self.world.is(active, PeerState::Isolated), "it is not isolated");
     }
 
-    /// Host and devices lose their power together: frozen, until the devices have power again.
+    /// Host and devices lose their power together: frozen, until the devices have power again; but
+    /// not where witnesses that keep theirs make a level of their own.
     fn lose_power_and_devices(&mut self, active: usize) {
+        let plan = Arc::clone(&self.world.plan);
+        let witnessed = plan.witnesses > 0 && !plan.witnesses_beside && self.random.percent(70);
         let own = self.world.devices.iter_mut().filter(|d| d.host == active);
-        own.for_each(|device| device.shares_power = true);
+        own.for_each(|device| device.shares_power = !(witnessed && device.is_witness));
         self.world.lose_feed(active);
-        let timing = self.world.plan.timing;
+        let timing = plan.timing;
+        if witnessed {
+            // Nobody cut anything, so a dead BMC is asked once more before the witness is.
+            self.expect_failover(active, self.detection() + self.takeover() + ms(50));
+            return;
+        }
         let frozen_for = ms(self.random.below(8_000));
         self.world.run(timing.deadtime * 2 + timing.level_timeout * 4 + frozen_for);
         let frozen =
@@ -309,6 +320,7 @@ impl Trial {
         let mut others = 0;
         for device in self.world.devices.iter_mut().filter(|device| device.host == active) {
             (device.mode, device.delay) = match (device.outlet, others) {
+                (false, _) if device.is_witness => (Mode::Works, ms(2)),
                 (false, _) => (Mode::Dead, ms(2)),
                 (true, 0) => (Mode::Returns, ms(2)),
                 (true, _) => (Mode::Works, ms(30)),

@@ -85,6 +85,11 @@ pub struct Plan {
     /// How many devices each level of each machine's ladder has. One is a BMC, several are PDU
     /// outlets.
     pub levels: Vec<u8>,
+    /// How many witnesses each machine has: devices that are only read.
+    pub witnesses: u8,
+    /// Whether they belong to the last of those levels; otherwise they are a level of their own,
+    /// behind it.
+    pub witnesses_beside: bool,
     /// Its times.
     pub timing: Timing,
     /// By machine: how long the others wait before they fence it when none is known to hold.
@@ -111,6 +116,8 @@ impl Default for Plan {
             probes: false,
             pings: false,
             levels: vec![1],
+            witnesses: 0,
+            witnesses_beside: false,
             timing: Timing::QUICK,
             fence_delays,
             preferred: None,
@@ -178,9 +185,45 @@ impl Plan {
         usize::from(vip) % usize::from(self.nics.max(1))
     }
 
-    /// How many fence devices each machine has.
+    /// How many fence devices each machine has, witnesses included. Those come last.
     pub fn devices_per_host(&self) -> usize {
+        self.cutters_per_host() + usize::from(self.witnesses)
+    }
+
+    /// How many of them cut.
+    pub fn cutters_per_host(&self) -> usize {
         self.levels.iter().map(|count| usize::from(*count)).sum()
+    }
+
+    /// The ladder of a machine.
+    fn ladder(&self, node: usize) -> Vec<Level> {
+        let first = node * self.devices_per_host();
+        let ids = |from: usize, count: usize| -> Vec<DeviceId> {
+            (from..from + count).map(|n| DeviceId(n as u8)).collect()
+        };
+        let mut next = first;
+        let mut level = |count: u8| {
+            let devices = ids(next, usize::from(count));
+            next += devices.len();
+            Level { devices, witnesses: Vec::new(), timeout: self.timing.level_timeout }
+        };
+        let mut levels: Vec<Level> = self.levels.iter().map(|count| level(*count)).collect();
+        let witnesses = ids(first + self.cutters_per_host(), usize::from(self.witnesses));
+        if witnesses.is_empty() {
+            return levels;
+        }
+        if !self.witnesses_beside || levels.is_empty() {
+            levels.push(Level {
+                devices: Vec::new(),
+                witnesses: Vec::new(),
+                timeout: self.timing.level_timeout,
+            });
+        }
+        if let Some(last) = levels.last_mut() {
+            last.devices.extend(&witnesses);
+            last.witnesses = witnesses;
+        }
+        levels
     }
 
     /// The names of everything, for people.
@@ -201,19 +244,10 @@ impl Plan {
 
     /// What the engine on machine `local` is told at its start in that machine's boot `boots`.
     pub fn settings(&self, local: usize, boots: u32, incarnation: u64) -> Settings {
-        let peers = (0..usize::from(self.nodes)).filter(|n| *n != local).map(|node| {
-            let mut next = node * self.devices_per_host();
-            let levels = self.levels.iter().map(|count| {
-                let first = next;
-                next += usize::from(*count);
-                let devices = (first..next).map(|n| DeviceId(n as u8)).collect();
-                Level { devices, timeout: self.timing.level_timeout }
-            });
-            PeerSettings {
-                node: Self::node_id(node),
-                levels: levels.collect(),
-                fence_delay: self.fence_delays[node],
-            }
+        let peers = (0..usize::from(self.nodes)).filter(|n| *n != local).map(|node| PeerSettings {
+            node: Self::node_id(node),
+            levels: self.ladder(node),
+            fence_delay: self.fence_delays[node],
         });
         let links = (0..self.links).map(|n| LinkSettings {
             id: LinkId(n),

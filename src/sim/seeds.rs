@@ -44,6 +44,12 @@ impl Trial {
         for machine in &mut world.machines {
             machine.keeps_mark = random.percent(30);
         }
+        let mut of_witnesses = Random::new(random.clone().draw());
+        for device in world.devices.iter_mut().filter(|device| device.is_witness) {
+            if of_witnesses.percent(15) {
+                device.mode = Mode::Absent;
+            }
+        }
         for machine in 0..world.machines.len() {
             world.run(ms(random.below(100)));
             if random.percent(90) {
@@ -105,6 +111,14 @@ impl Trial {
             0 | 1 if !world.devices.is_empty() => {
                 let device = random.below(world.devices.len() as u64) as usize;
                 let mut mode = mode(random, self.lies);
+                let is_witness = world.devices[device].is_witness;
+                if world.devices[device].mode == Mode::Absent {
+                    return;
+                }
+                if is_witness && mode == Mode::Refuses(FenceFault::AgentFailed) {
+                    // It would be a liar: no command of its own fails before it is read.
+                    mode = Mode::Dead;
+                }
                 let fences = (0..world.machines.len())
                     .any(|m| world.is(m, PeerState::Fencing) || world.is(m, PeerState::Frozen));
                 if fences && mode == Mode::Refuses(FenceFault::AgentFailed) {
@@ -298,7 +312,10 @@ fn plan(random: &mut Random) -> Plan {
     }
     // Of their own, so that the other worlds stay as they were before there were these.
     let mut of_links = Random::new(random.clone().draw());
+    let mut of_witnesses = Random::new(of_links.clone().draw());
     Plan {
+        witnesses: of_witnesses.choose(&[0, 0, 0, 1, 1, 2]),
+        witnesses_beside: of_witnesses.percent(30),
         quicker: of_links.choose(&[1, 1, 2, 4]),
         in_turns: of_links.percent(50),
         nodes: if random.percent(60) { 2 } else { 3 },

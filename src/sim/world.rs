@@ -71,6 +71,7 @@ impl World {
             for count in &plan.levels {
                 devices.extend((0..*count).map(|_| Device::new(host, *count > 1)));
             }
+            devices.extend((0..plan.witnesses).map(|_| Device::witness(host)));
         }
         Self {
             now: Instant::from_millis(1),

@@ -78,7 +78,7 @@ impl Pdu {
         let params = params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let program = "/usr/sbin/fence_apc_snmp".into();
         let kind = DeviceKind::Agent { program, params, secrets: Vec::new() };
-        Device { name: format!("pdu-{plug}"), node: NodeId::new(2).unwrap(), kind }
+        Device::new(&format!("pdu-{plug}"), NodeId::new(2).unwrap(), kind)
     }
 }
 

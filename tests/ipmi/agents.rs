@@ -21,7 +21,7 @@ fn agent(program: PathBuf, params: &[(&str, &str)], password: &str) -> Device {
     let params = params.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
     let secrets = vec![("password".to_owned(), Secret::new(password.to_owned()))];
     let kind = DeviceKind::Agent { program, params, secrets };
-    Device { name: "agent-b".to_owned(), node: NodeId::new(2).unwrap(), kind }
+    Device::new("agent-b", NodeId::new(2).unwrap(), kind)
 }
 
 /// An agent that is the shell script `body`, with its own directory as `$D`.

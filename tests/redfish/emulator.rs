@@ -62,7 +62,7 @@ impl Emulator {
             trust: Trust::Pinned(fingerprint),
             login: Login::Auto,
         };
-        Device { name: "sushy".to_owned(), node: NodeId::new(2).unwrap(), kind }
+        Device::new("sushy", NodeId::new(2).unwrap(), kind)
     }
 }
 

@@ -32,7 +32,7 @@ fn device(server: &BmcServer) -> Device {
         trust: Trust::Pinned(server.fingerprint),
         login: Login::Auto,
     };
-    Device { name: "bmc-b".to_owned(), node: NodeId::new(2).unwrap(), kind }
+    Device::new("bmc-b", NodeId::new(2).unwrap(), kind)
 }
 
 #[test]

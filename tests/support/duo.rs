@@ -190,7 +190,7 @@ fn answer(effect: &Effect) -> Option<Input> {
 
 fn settings(id: u8, links: u8) -> Settings {
     let device = DeviceId(0);
-    let level = Level { devices: vec![device], timeout: Duration::from_secs(1) };
+    let level = Level { devices: vec![device], witnesses: vec![], timeout: Duration::from_secs(1) };
     let mut macs = [Mac::NONE; NICS_MAX];
     macs[0] = Mac([2, 0, 0, 0, 0, id]);
     Settings {

@@ -29,7 +29,7 @@ pub fn bmc_device(address: SocketAddr, suite: Suite) -> Device {
 pub fn bmc_device_as(address: SocketAddr, suite: Suite, user: &str, password: &str) -> Device {
     let password = Secret::new(password.to_owned());
     let kind = DeviceKind::Ipmi { address, user: user.to_owned(), password, suite };
-    Device { name: "bmc-b".to_owned(), node: NodeId::new(2).unwrap(), kind }
+    Device::new("bmc-b", NodeId::new(2).unwrap(), kind)
 }
 
 /// The pool and its loop.

@@ -323,12 +323,14 @@ fn holder(status: &Status, vip: &Vip) -> String {
 }
 
 fn devices(status: &Status) -> String {
-    let headings = ["FENCE DEVICE", "CUTS", "LEVEL", "KIND", "POWER", "READ", "SESSION", "FAULT"];
+    let headings =
+        ["FENCE DEVICE", "NODE", "ROLE", "LEVEL", "KIND", "POWER", "READ", "SESSION", "FAULT"];
     let mut table = Table::new(&headings);
     for device in &status.fence_devices {
         let cells = [
             device.name.clone(),
             device.node.clone(),
+            device.role.clone(),
             device.level.to_string(),
             device.kind.clone(),
             device.reading.clone(),

@@ -55,6 +55,7 @@ fn device(name: &str, level: u8, kind: &str) -> FenceDevice {
     FenceDevice {
         name: name.to_owned(),
         node: "b".to_owned(),
+        role: "fence".to_owned(),
         level,
         kind: kind.to_owned(),
         reading: "on".to_owned(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::links::no_host;
 use super::{refuse_more, refuse_name};
-use crate::config::device::{AGENT_LINE_LEN_MAX, AGENT_PARAMS_MAX, IPMI_PORT};
+use crate::config::device::{AGENT_LINE_LEN_MAX, AGENT_PARAMS_MAX, IPMI_PORT, Role};
 use crate::config::duration::print;
 use crate::config::finding::{At, Findings, Place};
 use crate::config::network::Vip;
@@ -27,6 +27,17 @@ const AGENT_DIR: &str = "/usr/sbin";
 /// Parameters of agents that hold secrets.
 const SECRET_PARAMS: [&str; 5] =
     ["password", "passwd", "snmp-priv-passwd", "session-key", "secret-key"];
+
+/// Parameters of agents that say how a power is switched, or when.
+const SWITCH_PARAMS: [&str; 7] = [
+    "method",
+    "delay",
+    "power-wait",
+    "power-timeout",
+    "retry-on",
+    "stonith-status-sleep",
+    "force-off",
+];
 
 /// Checks `[[fence]]` and `fencing` of each node.
 pub(super) fn check(
@@ -92,7 +103,7 @@ fn check_ladder(raw: &Raw, node: &PairNode, nodes: &[PairNode], findings: &mut F
         }
         (Some(_), Fencing::Devices) => {}
     }
-    let level_of = |device: &RawFence| device.level.as_ref().map_or(1, |at| at.value);
+    check_witnesses(raw, node, findings);
     let levels: BTreeSet<u8> = raw.fence.iter().filter(is_its).map(level_of).collect();
     for device in raw.fence.iter().filter(is_its) {
         let level = level_of(device);
@@ -101,6 +112,64 @@ fn check_ladder(raw: &Raw, node: &PairNode, nodes: &[PairNode], findings: &mut F
             let below = level.saturating_sub(1);
             let wrong = format!("level {level} of {}, but no level {below}", node.name);
             findings.error(place, wrong, "number the levels 1, 2, 3 without gaps");
+        }
+    }
+}
+
+/// Whether a table says that its device is only read.
+fn is_witness(device: &RawFence) -> bool {
+    device.role.as_ref().is_some_and(|at| at.value == Role::Witness)
+}
+
+fn level_of(device: &RawFence) -> u8 {
+    device.level.as_ref().map_or(1, |at| at.value)
+}
+
+/// A node is better off with something that can cut its power, and with that before its witnesses.
+fn check_witnesses(raw: &Raw, node: &PairNode, findings: &mut Findings) {
+    let is_its = |device: &&RawFence| device.node.as_ref().is_some_and(|at| at.value == node.name);
+    let own: Vec<&RawFence> = raw.fence.iter().filter(is_its).collect();
+    let Some(witness) = own.iter().find(|device| is_witness(device)) else { return };
+    let name = &node.name;
+    let place = witness.role.as_ref().map_or(&witness.place, |at| &at.place);
+    let cutters = || own.iter().filter(|device| !is_witness(device));
+    if cutters().next().is_none() {
+        let wrong = format!(
+            "nothing can cut the power of {name}: a witness only shows it. When {name} is lost with \
+             its power on, or was never heard by the other node's daemon, the pair freezes"
+        );
+        let instead =
+            format!("write a [[fence]] table for {name} that cuts: its BMC, or an outlet");
+        findings.warn(place, wrong, instead);
+    }
+    for witness in own.iter().filter(|device| is_witness(device)) {
+        let level = level_of(witness);
+        let is_beside = cutters().any(|cutter| level_of(cutter) == level);
+        let Some(later) = cutters().map(|cutter| level_of(cutter)).filter(|l| *l > level).max()
+        else {
+            continue;
+        };
+        if !is_beside {
+            let place = witness.level.as_ref().map_or(&witness.place, |at| &at.place);
+            let wrong = format!(
+                "level {level} of {name} is only read, and level {later} cuts: a host that hangs \
+                 with its power on is cut only after the timeout of the witness"
+            );
+            findings.warn(place, wrong, "give the witness the last level");
+        }
+    }
+}
+
+/// What says how to switch is of no use to a device that never does.
+fn refuse_switching(raw: &RawFence, findings: &mut Findings) {
+    let Some(RawKind::Agent { params, .. }) = raw.kind.as_ref().filter(|_| is_witness(raw)) else {
+        return;
+    };
+    for (name, at) in params {
+        if SWITCH_PARAMS.contains(&name.replace('_', "-").as_str()) {
+            let wrong =
+                format!("{name} says how to switch a power, and a witness is never told to");
+            findings.error(&at.place, wrong, "leave it out, or write role = \"fence\"");
         }
     }
 }
@@ -120,6 +189,7 @@ fn check_device(raw: &RawFence, nodes: &[PairNode], findings: &mut Findings) -> 
         let instead = format!("write \"{}\" to \"{}\"", print(TIMEOUT_MIN), print(TIMEOUT_MAX));
         findings.error(place, format!("a timeout of {}", print(*value)), instead);
     }
+    refuse_switching(raw, findings);
     let kind = check_kind(raw.kind.as_ref()?, &raw.place, findings);
     let (node, kind) = (node?, kind?);
     let (stem, timeout) = match &kind {
@@ -136,6 +206,7 @@ fn check_device(raw: &RawFence, nodes: &[PairNode], findings: &mut Findings) -> 
         name: name.unwrap_or_else(|| format!("{stem}-{}", node.name)),
         node: node.id,
         level: raw.level.as_ref().map_or(1, |at| at.value),
+        role: raw.role.as_ref().map(|at| at.value).unwrap_or_default(),
         timeout: raw.timeout.as_ref().map_or(timeout, |at| at.value),
         kind,
     })

@@ -9,7 +9,8 @@
 //! Status 2 alone says nothing: a shell that cannot parse its script, an interpreter without its
 //! file and an agent that dislikes its parameters (`EC_BAD_ARGS`) end with it, too. Every agent
 //! built on the package's `fencing.py`, and `fence_virt`, prints a line `Status: OFF` with it.
-//! Off that is read as part of a fence counts only of an agent that carried out its last `off`.
+//! Off that is read as part of a fence counts only of an agent that carried out its last `off`, or
+//! of a witness, which is never given one.
 //!
 //! Why it failed is guessed from what it printed; a guess never turns a failure into success.
 
@@ -103,7 +104,7 @@ pub(super) struct Agent<'a> {
     pub(super) program: &'a Path,
     pub(super) params: &'a [(String, String)],
     pub(super) secrets: &'a [(String, Secret)],
-    /// Whether it carried out the last `off` it was given.
+    /// Whether it carried out the last `off` it was given, or is never given any.
     pub(super) has_obeyed: bool,
 }
 

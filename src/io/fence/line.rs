@@ -174,7 +174,7 @@ mod tests {
     fn line(now: Instant) -> Line {
         let kind = DeviceKind::Agent { program: "/x".into(), params: vec![], secrets: vec![] };
         let node = NodeId::new(1).unwrap();
-        Line::new(Device { name: "bmc".to_owned(), node, kind }, now)
+        Line::new(Device::new("bmc", node, kind), now)
     }
 
     #[test]

@@ -32,7 +32,7 @@ use self::line::{ALIVE_TIMEOUT, Line};
 pub use self::redfish::COMMAND as REDFISH_COMMAND;
 use self::redfish::RedfishOrder;
 use self::told::{Told, log_verdict};
-use crate::config::device::{Device, DeviceKind, Suite};
+use crate::config::device::{Device, DeviceKind, Role, Suite};
 use crate::types::{DeviceId, FenceFault, Instant, OpId, Power};
 use crate::wire::ipmi::{CipherSuite, Weakness};
 use crate::wire::redfish::relay::Hint;
@@ -230,6 +230,11 @@ impl FencePool {
     /// deadline, once, also if it cannot be begun: see [`Self::take_completed`].
     pub fn start(&mut self, registry: &Registry, now: Instant, job: Job, device: &Device) {
         let Job { op, device: id, order, .. } = job;
+        if device.role == Role::Witness && matches!(order, Order::Off | Order::On) {
+            log::error!("fence device={}: a witness is never told to switch", device.name);
+            self.completed.push_back((op, Err(FenceFault::Refused)));
+            return;
+        }
         if order == Order::Check && self.is_busy(id) {
             self.completed.push_back((op, Err(FenceFault::Cancelled)));
             return;
@@ -450,11 +455,13 @@ impl FencePool {
                     kind: &device.kind,
                     hint: self.hints.get(&job.device).cloned(),
                     has_obeyed: self.obeyed.contains(&job.device),
+                    role: device.role,
                 };
                 Ok(Box::new(RedfishOrder::start(registry, now, token, job)?))
             }
             DeviceKind::Agent { program, params, secrets } => {
-                let has_obeyed = self.obeyed.contains(&job.device);
+                // Nothing is told to a witness that it could fail to carry out.
+                let has_obeyed = device.role == Role::Witness || self.obeyed.contains(&job.device);
                 let agent = Agent { program, params, secrets, has_obeyed };
                 Ok(Box::new(AgentOrder::start(registry, token, order, deadline, &agent)?))
             }

@@ -10,7 +10,7 @@ use std::path::Path;
 use mio::{Registry, Token};
 
 use super::{Executor, Order, Verdict};
-use crate::config::device::{self, DeviceKind};
+use crate::config::device::{self, DeviceKind, Role};
 use crate::io::child::{Child, End, Report, Spec};
 use crate::types::{FenceFault, Instant};
 use crate::wire::redfish::relay::{
@@ -48,6 +48,8 @@ pub(super) struct Job<'a> {
     pub(super) hint: Option<Hint>,
     /// Whether it acknowledged the last `off` it was given.
     pub(super) has_obeyed: bool,
+    /// What it is for.
+    pub(super) role: Role,
 }
 
 impl RedfishOrder {
@@ -164,6 +166,8 @@ fn task(now: Instant, job: &Job<'_>) -> Option<Task> {
             Order::Off => relay::Order::Off,
             Order::On => relay::Order::On,
             Order::Read => relay::Order::Read,
+            // Whether it could be switched does not matter of one that never is.
+            Order::Check if job.role == Role::Witness => relay::Order::Read,
             Order::Check => relay::Order::Check,
         },
         host: host.clone(),

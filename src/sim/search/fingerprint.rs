@@ -241,5 +241,6 @@ fn mode_number(mode: Mode) -> u64 {
         Mode::ReadsOff => 5,
         Mode::Mute => 6,
         Mode::Returns => 7,
+        Mode::Absent => 8,
     }
 }

@@ -133,6 +133,7 @@ pub(super) const RULES: &[(&str, &str, Rule)] = &[
     ("Write", "began", Rule::Past(Age::Disk)),
     ("Memory", "retry_at", Rule::Due),
     ("Devices", "interval", Rule::Skip),
+    ("Device", "is_witness", Rule::Skip),
     ("Device", "timeout", Rule::Skip),
     ("Device", "last", Rule::Word),
     ("Device", "off_since", Rule::Past(Age::Contradiction)),
@@ -145,6 +146,7 @@ pub(super) const RULES: &[(&str, &str, Rule)] = &[
     ("Claims", "claimed_at", Rule::Networks(Age::ClaimRepeat)),
     // Every rest and every pause is over at the next beat.
     ("Ladder", "rounds", Rule::AtMost(1)),
+    ("Try", "is_witness", Rule::Skip),
     ("Try", "pause", Rule::Skip),
     ("Ladder", "cause", Rule::Skip),
     ("Ladder", "told", Rule::Skip),

@@ -347,8 +347,10 @@ pub struct Claim {
 pub struct FenceDevice {
     /// Its name.
     pub name: String,
-    /// The node whose power it cuts.
+    /// The node whose power it cuts or shows.
     pub node: String,
+    /// `fence`, or `witness` if it is only read.
+    pub role: String,
     /// At which level it is tried, counted from 1.
     pub level: u8,
     /// `ipmi` or the agent's name.

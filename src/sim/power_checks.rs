@@ -1,0 +1,80 @@
+//! What must be true of every proof by a power reading, and of what is said where there is none.
+
+use core::time::Duration;
+
+use super::World;
+use super::device::{Device, Mode};
+use crate::engine::event::{FrozenCause, ProofKind};
+use crate::types::{FenceFault, NodeId, Power};
+
+/// How long a host is heard before its devices' off contradicts it, and what follows from it.
+const CONTRADICTION: Duration = Duration::from_millis(2500);
+/// How long after a reading its proof may come, and the host be on again.
+const FENCED_MAX: Duration = Duration::from_secs(3);
+
+impl World {
+    /// The power was off, at the moment of the last reading at the latest. A lie that was found out
+    /// before is no excuse.
+    pub(super) fn check_proof_of_power(&self, machine: usize, node: NodeId, by: ProofKind) {
+        match by {
+            ProofKind::Fenced | ProofKind::Witnessed => {}
+            ProofKind::Granted | ProofKind::Released | ProofKind::Confirmed => return,
+        }
+        let host = usize::from(node.get()) - 1;
+        let was_off =
+            !self.machines[host].powered || self.ledger.returned_at[host] + FENCED_MAX >= self.now;
+        let lies = |device: &Device| device.host == host && device.mode == Mode::ReadsOff;
+        let excused = self.excused && self.devices.iter().any(lies);
+        self.expect(was_off || excused, "a power was on all the time that is proven off");
+        let Some(word) = self.ledger.word(machine, host) else {
+            // What shows nothing but off proves nothing to a daemon that never heard the host.
+            let is_cut = by == ProofKind::Fenced || !self.is_timed();
+            self.expect(is_cut, "a witness is believed that was never seen on");
+            return;
+        };
+        let timing = &self.plan.timing;
+        let own = self.devices.iter().filter(|device| device.host == host);
+        let known_after = timing.fence_check_interval + timing.level_timeout * 2 + CONTRADICTION;
+        let only_witnesses = own.clone().all(|device| device.is_witness);
+        self.expect(by == ProofKind::Witnessed || !only_witnesses, "nobody can have cut a power");
+        let known = own.clone().all(|device| {
+            lies(device) && word.at.since(word.since.max(device.since)) > known_after
+        });
+        self.expect(was_off || !known, "it believes devices that are known to lie");
+    }
+
+    /// Why there is no proof is told truly.
+    pub(super) fn check_frozen(&self, machine: usize, node: NodeId, cause: FrozenCause) {
+        let host = usize::from(node.get()) - 1;
+        let settle = self.plan.timing.level_timeout * 4;
+        let changed_at = self.ledger.devices_changed_at.max(self.ledger.disturbed_at[machine]);
+        if self.now.since(changed_at) < settle {
+            return;
+        }
+        let is_true = self.devices.iter().filter(|d| d.host == host).any(|device| match cause {
+            FrozenCause::NoDevice => false,
+            FrozenCause::Unreachable => !device.has_power || device.mode == Mode::Dead,
+            FrozenCause::Refuses(fault) => {
+                device.mode == Mode::Refuses(fault)
+                    || (fault == FenceFault::Refused && device.refuses_when_off)
+            }
+            FrozenCause::StaysOn => device.mode == Mode::StaysOn || device.outlet,
+            FrozenCause::Unclear => matches!(device.mode, Mode::Unclear | Mode::Mute),
+            FrozenCause::WitnessOn => device.is_witness && device.reads(true) == Ok(Power::On),
+            FrozenCause::NeverOn | FrozenCause::Answers => device.is_witness,
+            // What lied once is not believed until it has read on.
+            FrozenCause::Contradicted => {
+                self.excused || self.ledger.contradicts || device.mode == Mode::Absent
+            }
+            FrozenCause::Failed(_) => {
+                matches!(device.mode, Mode::Hangs | Mode::Refuses(_))
+                    || device.delay * 3 > self.plan.timing.level_timeout
+            }
+        });
+        let none = self.devices.iter().all(|device| device.host != host);
+        self.expect(
+            is_true || (none && cause == FrozenCause::NoDevice),
+            "a cause that is not true",
+        );
+    }
+}
