@@ -19,7 +19,7 @@ use tandem::engine::{Node, Settings};
 use tandem::flight::{Encoder, Header};
 use tandem::io::flight::{Bounds, Recorder, list};
 use tandem::types::heartbeat::NICS_MAX;
-use tandem::types::{BootId, Incarnation, LinkId, Mac, Names, NodeId};
+use tandem::types::{BootId, Incarnation, LinkId, Mac, MachineId, Names, NodeId};
 
 /// Inputs in one round, and rounds: the best one counts, the others were disturbed.
 const INPUTS: u32 = 100_000;
@@ -96,6 +96,7 @@ fn settings() -> Settings {
         config_digest: 1,
         incarnation: Incarnation(1),
         boot: BootId([1; 16]),
+        machine: MachineId::UNKNOWN,
     }
 }
 

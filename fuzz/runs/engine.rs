@@ -125,6 +125,7 @@ fn settings(choices: &mut Choices<'_>) -> Settings {
         config_digest: 5,
         incarnation: US,
         boot: BOOT,
+        machine: MachineId::UNKNOWN,
     }
 }
 

@@ -15,7 +15,7 @@ use super::secret::Secrets;
 use crate::engine::Settings;
 use crate::engine::settings::{Level, LinkSettings, PeerSettings};
 use crate::types::heartbeat::NICS_MAX;
-use crate::types::{BootId, DeviceId, Incarnation, LinkId, Mac, Names, NodeId};
+use crate::types::{BootId, DeviceId, Incarnation, LinkId, Mac, MachineId, Names, NodeId};
 
 /// Everything the daemon needs. Tables are ordered as their identifiers number them.
 #[derive(Clone, Debug)]
@@ -134,8 +134,8 @@ pub enum Priority {
 
 impl Plan {
     /// What the engine is told at its start. The daemon adds what it alone knows: the boot, the
-    /// incarnation drawn for this start, and the MACs of the service NICs, by
-    /// [`crate::types::NicId`].
+    /// incarnation drawn for this start, the MACs of the service NICs, by
+    /// [`crate::types::NicId`]; and, afterwards, which machine this is.
     pub fn engine_settings(
         &self,
         boot: BootId,
@@ -165,6 +165,7 @@ impl Plan {
             config_digest: self.config_digest,
             incarnation,
             boot,
+            machine: MachineId::UNKNOWN,
         }
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Try {
     pub(super) is_witness: bool,
     /// Whether it is read again when it does not read off.
     is_patient: bool,
+    /// Whether it is only asked whose it is: what it reads is no proof.
+    is_asked: bool,
     pub(super) step: Step,
     /// How the command ended, if it has.
     pub(super) command: Option<Result<(), FenceFault>>,
@@ -90,6 +92,7 @@ impl Try {
             device,
             is_witness: false,
             is_patient: true,
+            is_asked: false,
             step,
             command: before.filter(|_| !first),
             reading: None,
@@ -110,11 +113,28 @@ impl Try {
             device,
             is_witness: true,
             is_patient: first || beside_cuts,
+            is_asked: false,
             step: Step::Reading { op: ground.order(device, Order::Read, timeout) },
             command: None,
             reading: None,
             pause: READ_PAUSE_MIN,
             loud: first,
+        }
+    }
+
+    /// A device that was not the host's when it last told whose it is: whoever reads it learns that
+    /// anew.
+    pub(super) fn ask(ground: &mut Ground<'_>, device: DeviceId, timeout: Duration) -> Self {
+        Self {
+            device,
+            is_witness: true,
+            is_patient: false,
+            is_asked: true,
+            step: Step::Reading { op: ground.order(device, Order::Read, timeout) },
+            command: None,
+            reading: None,
+            pause: READ_PAUSE_MIN,
+            loud: false,
         }
     }
 
@@ -172,6 +192,7 @@ impl Try {
         let news = self.reading != Some(reading);
         self.reading = Some(reading);
         self.step = match (reading, self.command) {
+            _ if self.is_asked => Step::Failed,
             (Ok(Power::Off), _) if trusted => Step::Off,
             // While its host is not heard, nothing makes a witness trusted.
             (Ok(Power::Off), _) if self.is_witness => Step::Failed,
@@ -200,6 +221,10 @@ impl Try {
     pub(super) fn advance(&mut self, ground: &mut Ground<'_>, left: Duration, over: bool) {
         match self.step {
             Step::Off | Step::Failed => {}
+            Step::Looked if matches!((ground.doubt)(self.device), Some(Doubt::Stray(_))) => {
+                self.reading = Some(Ok(Power::Off));
+                self.step = Step::Failed;
+            }
             // Whatever makes this node unfit to shoot has been taken in by then.
             Step::Looked if ground.may_judge && !over => {
                 let order = ground.order_in_time(self.device, Order::Off, left);
@@ -241,6 +266,9 @@ impl Try {
     /// Why this device did not report off.
     pub(super) fn cause(&self, ground: &Ground<'_>) -> FrozenCause {
         let doubt = (ground.doubt)(self.device);
+        if let Some(stray @ Doubt::Stray(_)) = doubt {
+            return stray.cause();
+        }
         match (self.command, self.reading) {
             (_, Some(Ok(Power::On))) if self.is_witness => FrozenCause::WitnessOn,
             (Some(Err(fault)), _) | (_, Some(Err(fault))) => fault_cause(fault),
@@ -270,6 +298,7 @@ fn is_untold(fault: FenceFault) -> bool {
         FenceFault::Unreachable
         | FenceFault::Credentials
         | FenceFault::Certificate
+        | FenceFault::WrongMachine
         | FenceFault::AgentFailed
         | FenceFault::Cancelled => true,
         FenceFault::Privilege
@@ -284,6 +313,7 @@ fn is_untold(fault: FenceFault) -> bool {
 fn fault_cause(fault: FenceFault) -> FrozenCause {
     match fault {
         FenceFault::Unreachable => FrozenCause::Unreachable,
+        FenceFault::WrongMachine => FrozenCause::OtherMachine,
         FenceFault::Credentials
         | FenceFault::Certificate
         | FenceFault::Privilege

@@ -4,6 +4,9 @@
 //! One thing it can do: a level whose devices all read off while their host went on speaking is
 //! watching the wrong machine, and its off proves nothing until it has read on.
 //!
+//! A device that tells whose it is, and is not its host's, is told nothing, and nothing that it
+//! reads is a proof. Where nobody can say, it is used as if it were right.
+//!
 //! A witness is never told to cut, so nothing shows that it follows its host but that it has read
 //! both: its off proves something only once it has read on while its host was heard, in this
 //! daemon's life. One that shows an outlet that is not there often reads off.
@@ -18,7 +21,7 @@ use super::input::Order;
 use super::node::Node;
 use super::peer::Presence;
 use super::settings::{Level, Settings};
-use crate::types::{DeviceId, FenceFault, Instant, NodeId, OpId, Power};
+use crate::types::{DeviceId, FenceFault, Instant, MachineId, NodeId, OpId, Owner, Power, Stray};
 
 /// How long after an off reading a host may still be heard on a slow path without contradicting it.
 const CONTRADICTION_MARGIN: Duration = Duration::from_secs(1);
@@ -39,6 +42,10 @@ pub(super) struct Device {
     pub(super) last: Option<(Result<Power, FenceFault>, Instant)>,
     /// Since when it reads off, reading for reading.
     off_since: Option<Instant>,
+    /// Whose it says it is.
+    machine: MachineId,
+    /// Whose it is, if it is certain not to be its host's.
+    pub(super) stray: Option<Stray>,
     check: Option<OpId>,
     check_at: Instant,
     /// Whether its off is no proof.
@@ -52,6 +59,8 @@ pub(super) enum Doubt {
     Contradicted,
     /// It is a witness that has not read on while its host was heard.
     NeverOn,
+    /// It is not its host's.
+    Stray(Stray),
 }
 
 impl Doubt {
@@ -60,6 +69,8 @@ impl Doubt {
         match self {
             Self::Contradicted => FrozenCause::Contradicted,
             Self::NeverOn => FrozenCause::NeverOn,
+            Self::Stray(Stray::Own) => FrozenCause::OwnMachine,
+            Self::Stray(Stray::Other) => FrozenCause::OtherMachine,
         }
     }
 }
@@ -86,6 +97,8 @@ impl Devices {
                     timeout: level.timeout,
                     last: None,
                     off_since: None,
+                    machine: MachineId::UNKNOWN,
+                    stray: None,
                     check: None,
                     check_at: now,
                     distrusted: false,
@@ -111,6 +124,13 @@ impl Devices {
     /// Why the device's off is no proof, if it is none.
     pub(super) fn doubt(&self, id: DeviceId) -> Option<Doubt> {
         self.list.iter().find(|device| device.id == id).and_then(Device::doubt)
+    }
+
+    /// Takes in whose the device says it is.
+    pub(super) fn note_machine(&mut self, id: DeviceId, machine: MachineId) {
+        if let Some(device) = self.list.iter_mut().find(|device| device.id == id) {
+            device.machine = machine;
+        }
     }
 
     /// Takes in what the device said during a fence. An acknowledged command is no reading.
@@ -155,7 +175,9 @@ impl Device {
     }
 
     fn doubt(&self) -> Option<Doubt> {
-        if self.distrusted {
+        if let Some(stray) = self.stray {
+            Some(Doubt::Stray(stray))
+        } else if self.distrusted {
             Some(Doubt::Contradicted)
         } else if self.is_witness && !self.seen_on {
             Some(Doubt::NeverOn)
@@ -248,6 +270,34 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// Judges anew whose each device is.
+    pub(super) fn judge_devices(&mut self) {
+        for device in &mut self.devices.list {
+            if device.machine == MachineId::UNKNOWN {
+                continue;
+            }
+            let host = self.peers.iter().find(|peer| peer.node() == device.node);
+            let host = host.map_or(MachineId::UNKNOWN, |peer| peer.machine);
+            let owner = Owner { own: self.settings.machine, host };
+            // A third node's is not its host's either, heard or not.
+            let mut others = self.peers.iter().filter(|peer| peer.node() != device.node);
+            let is_anothers = others.any(|peer| {
+                let owner = Owner { own: peer.machine, host };
+                owner.judge(&device.machine) == Some(Stray::Own)
+            });
+            let stray = owner.judge(&device.machine);
+            device.stray = stray.or(is_anothers.then_some(Stray::Other));
+        }
+    }
+
+    /// Who a device should belong to, for whoever learns whose it is just before it is told.
+    pub fn owner_of(&self, id: DeviceId) -> Owner {
+        let device = self.devices.list.iter().find(|device| device.id == id);
+        let host = device.and_then(|device| self.peers.iter().find(|p| p.node() == device.node));
+        let host = host.map_or(MachineId::UNKNOWN, |peer| peer.machine);
+        Owner { own: self.settings.machine, host }
     }
 
     /// A real attempt begins: the checks of that peer's devices give way.

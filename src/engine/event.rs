@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::handover::Stay;
 use super::input::Why;
 use crate::types::{
-    DeviceId, FenceFault, Incarnation, LinkId, Mac, NicId, NodeId, PeerState, Power, Term, VipId,
+    DeviceId, FenceFault, Incarnation, LinkId, Mac, NicId, NodeId, PeerState, Power, Stray, Term,
+    VipId,
 };
 
 /// One fact worth telling.
@@ -341,6 +342,10 @@ pub enum FrozenCause {
     /// The witness has not read on while its host was heard, in this daemon's life: its off proves
     /// nothing.
     NeverOn,
+    /// The device is this node's own: it is told nothing.
+    OwnMachine,
+    /// The device is another machine's than the host's: it is told nothing.
+    OtherMachine,
     /// The device or its agent failed in another way.
     Failed(FenceFault),
 }
@@ -359,6 +364,9 @@ pub enum Degradation {
     /// A fence device read off while its host was heard: its off is no proof, so that a failover
     /// that needs it would freeze.
     FenceContradicted(DeviceId),
+    /// A fence device is this node's own, or another machine's than its host's: it is told nothing,
+    /// and what it reads is no proof, so that a failover that needs it would freeze.
+    FenceStray(DeviceId, Stray),
     /// The record cannot be written to disk.
     Record,
     /// The boot-local mark cannot be written: a restarted daemon could not adopt.

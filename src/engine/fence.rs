@@ -350,7 +350,14 @@ impl Ladder {
     fn begin_level(&mut self, ground: &mut Ground<'_>, index: usize) -> Progress {
         let Some(level) = ground.peer.levels.get(index) else { return self.rest(ground) };
         let cuts = level.devices.iter().any(|device| !level.witnesses.contains(device));
-        if let Some((device, cause)) = in_vain(ground, level).filter(|_| cuts) {
+        let vain = in_vain(ground, level, cuts);
+        if let Some((device, Doubt::Stray(_))) = vain {
+            let deadline = ground.now + level.timeout + ANSWER_MARGIN;
+            let tries = vec![Try::ask(ground, device, level.timeout)];
+            self.stage = Stage::Level { index, tries, deadline, last_off: 0, confirming: false };
+            return Progress::Working;
+        }
+        if let Some((device, cause)) = vain.map(|(device, doubt)| (device, doubt.cause())) {
             self.give_up_level(ground, index, device, cause);
             self.stage = Stage::Next { index: index + 1 };
             return self.advance(ground);
@@ -412,11 +419,15 @@ impl Ground<'_> {
     }
 }
 
-/// Why the devices of a level would be told in vain: one of its witnesses proves nothing, and does
-/// not begin to as long as its host is not heard.
-fn in_vain(ground: &Ground<'_>, level: &Level) -> Option<(DeviceId, FrozenCause)> {
-    let mut doubted = level.witnesses.iter().filter_map(|id| Some((*id, (ground.doubt)(*id)?)));
-    doubted.next().map(|(device, doubt)| (device, doubt.cause()))
+/// For which device, and why, those of a level would be told in vain: one that is not the host's; or
+/// a witness beside those that cut that proves nothing, and does not begin to as long as the host
+/// is not heard.
+fn in_vain(ground: &Ground<'_>, level: &Level, cuts: bool) -> Option<(DeviceId, Doubt)> {
+    let mut doubted = level.devices.iter().filter_map(|id| Some((*id, (ground.doubt)(*id)?)));
+    let forbids = |id: &DeviceId, doubt: &Doubt| {
+        matches!(doubt, Doubt::Stray(_)) || (cuts && level.witnesses.contains(id))
+    };
+    doubted.find(|(id, doubt)| forbids(id, doubt))
 }
 
 fn level_number(index: usize) -> u8 {

@@ -7,7 +7,7 @@ use super::event::{Change, Degradation, Event, LinkState};
 use super::link::Link;
 use super::node::Node;
 use super::peer::{Peer, Presence};
-use crate::types::{Instant, NicId, PeerState};
+use crate::types::{Instant, NicId, PeerState, Stray};
 
 /// How something stands that can be degraded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,8 +104,14 @@ impl Node {
                     && self.devices.iter().filter(|device| device.node == node).all(|device| {
                         let failing = Standing::of(device.is_failing());
                         let distrusted = Standing::of(device.distrusted);
+                        let [own, other] = [Stray::Own, Stray::Other].map(|stray| {
+                            let standing = Standing::of(device.stray == Some(stray));
+                            (Degradation::FenceStray(device.id, stray), standing)
+                        });
                         note(Degradation::FenceDevice(device.id), failing)
                             && note(Degradation::FenceContradicted(device.id), distrusted)
+                            && note(own.0, own.1)
+                            && note(other.0, other.1)
                     })
             })
     }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::settings::Remembered;
 use crate::types::{
-    FenceFault, Heartbeat, Instant, LinkId, Mac, NicId, NodeId, OpId, Power, VipId,
+    DeviceId, FenceFault, Heartbeat, Instant, LinkId, Mac, MachineId, NicId, NodeId, OpId, Power,
+    VipId,
 };
 
 /// One thing that happened.
@@ -102,6 +103,13 @@ pub enum Input {
         /// What the device says of the power, or why it says nothing. A device that was told to
         /// switch and acknowledged it reports `Unknown` unless it has read the power too.
         reading: Result<Power, FenceFault>,
+    },
+    /// A fence device has told whose it is. Told before the answer in which it was learnt.
+    Identity {
+        /// The device.
+        device: DeviceId,
+        /// All that it has told in this daemon's life.
+        machine: MachineId,
     },
     /// An operator's word that a node holds nothing.
     ConfirmOff {

@@ -167,6 +167,10 @@ impl Node {
             Input::VipStray { vip } => self.note_vip_stray(vip, out),
             Input::Done { op, outcome } => self.note_done(op, &outcome, out),
             Input::Reading { op, reading } => self.note_reading(op, reading, out),
+            Input::Identity { device, machine } => {
+                self.devices.note_machine(device, machine);
+                self.judge_devices();
+            }
             Input::ConfirmOff { request, node, force } => {
                 self.confirm_off(request, node, force, out);
             }
@@ -429,6 +433,9 @@ impl Node {
         let acquainted = self.peers.get(index).is_some_and(|peer| self.is_acquainted(peer));
         if let Some(peer) = self.peers.get_mut(index).filter(|_| acquainted) {
             peer.crossing.note_heard();
+        }
+        if heartbeat.machine.is_some() {
+            self.judge_devices();
         }
         self.term = self.term.max(heartbeat.term);
         self.newest_claim = self.newest_claim.max(heartbeat.held_term).max(heartbeat.ask);

@@ -20,7 +20,8 @@ use super::settings::{LinkSettings, PeerSettings};
 use super::speech::Told;
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{
-    BootId, Heartbeat, Incarnation, Instant, Mac, NodeId, PeerState, Seq, Session, Span, Term,
+    BootId, Heartbeat, Incarnation, Instant, Mac, MachineId, NodeId, PeerState, Seq, Session, Span,
+    Term,
 };
 
 /// Which life of the peer is believed.
@@ -93,6 +94,8 @@ pub(super) struct Peer {
     macs_told: u8,
     /// The digest of its configuration, as it told it last in this life.
     pub(super) config_digest: Option<u64>,
+    /// What it reads of its own machine, as it told it last, in whatever life.
+    pub(super) machine: MachineId,
     /// What the probes to and from it over the service NICs tell.
     pub(super) crossing: Crossing,
     /// A proof by fencing or by an operator, not yet used. Grants and releases are in `said`.
@@ -138,6 +141,7 @@ impl Peer {
             macs: [Mac::NONE; NICS_MAX],
             macs_told: 0,
             config_digest: None,
+            machine: MachineId::UNKNOWN,
             crossing: Crossing::default(),
             proof: None,
             proof_at: now,
@@ -322,6 +326,7 @@ impl Peer {
         }
         self.note_macs(&heartbeat.macs);
         self.config_digest = heartbeat.config_digest.or(self.config_digest);
+        self.machine = heartbeat.machine.unwrap_or(self.machine);
         self.good_nics = heartbeat.good_nics;
         self.said = Some(*heartbeat);
         for (link, hears) in self.links.iter_mut().zip(heartbeat.hears) {

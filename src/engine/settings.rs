@@ -5,7 +5,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::types::heartbeat::NICS_MAX;
-use crate::types::{BootId, DeviceId, Incarnation, LinkId, Mac, NodeId, Term};
+use crate::types::{BootId, DeviceId, Incarnation, LinkId, Mac, MachineId, NodeId, Term};
 
 /// Everything the engine knows from the start. The configuration has checked it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,6 +42,9 @@ pub struct Settings {
     pub incarnation: Incarnation,
     /// This boot.
     pub boot: BootId,
+    /// What this node reads of its own machine.
+    #[serde(default)]
+    pub machine: MachineId,
 }
 
 /// One other member.

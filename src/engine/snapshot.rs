@@ -10,7 +10,7 @@ use super::peer::{Peer, Presence};
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{
     BootId, DeviceId, FenceFault, Incarnation, Instant, LinkId, Mac, NicId, NodeId, PeerState,
-    Power, Term,
+    Power, Stray, Term,
 };
 
 /// A node as it sees itself and its peers at one moment.
@@ -166,6 +166,8 @@ pub struct DeviceView {
     pub is_witness: bool,
     /// Whether it has read on while its host was heard.
     pub seen_on: bool,
+    /// Whose it is, if it is certain not to be its host's.
+    pub stray: Option<Stray>,
 }
 
 impl Node {
@@ -205,6 +207,7 @@ impl Node {
                     distrusted: device.distrusted,
                     is_witness: device.is_witness,
                     seen_on: device.seen_on,
+                    stray: device.stray,
                 })
                 .collect(),
             degraded: self.health.degraded().collect(),

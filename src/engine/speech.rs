@@ -155,6 +155,7 @@ impl Node {
             echo_held: echo.map_or(0, |echo| self.now.nanos_since(echo.at)),
             config_digest: Some(self.settings.config_digest),
             failcount_digest: Some(0),
+            machine: Some(self.settings.machine),
             good_nics: self.path.good_mask(),
             macs: self.macs.map(Some),
             hears: hearing(peer),

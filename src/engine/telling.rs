@@ -15,7 +15,7 @@ use super::effect::{Answer, Denial, Effect};
 use super::input::{Input, Order, Outcome};
 use super::settings::{Mark, Record, Remembered};
 use super::transcript::{Ms, state_word};
-use crate::types::{Hears, Heartbeat, Incarnation, LinkId, Names, NicId, Term};
+use crate::types::{Hears, Heartbeat, Incarnation, LinkId, MachineId, Names, NicId, Term};
 
 /// An input with the names of what it is about.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +109,10 @@ impl fmt::Display for InputLine<'_> {
                     Ok(power) => write!(f, "power {power}"),
                     Err(fault) => write!(f, "{fault}"),
                 }
+            }
+            Input::Identity { device, machine } => {
+                write!(f, "fence device {} is of ", names.device(*device))?;
+                fmt_machine(f, machine)
             }
             Input::ConfirmOff { request, node, force } => {
                 let how = if *force { ", by force" } else { "" };
@@ -228,6 +232,20 @@ impl fmt::Display for Life {
     }
 }
 
+fn fmt_machine(f: &mut fmt::Formatter<'_>, machine: &MachineId) -> fmt::Result {
+    let mut before = "machine ";
+    let MachineId { platform, system, bmc, proven } = *machine;
+    for (word, digest) in
+        [("platform", platform), ("system", system), ("bmc", bmc), ("proven", proven)]
+    {
+        if digest != 0 {
+            write!(f, "{before}{word}={digest:016x}")?;
+            before = " ";
+        }
+    }
+    if *machine == MachineId::UNKNOWN { write!(f, "no machine that it tells") } else { Ok(()) }
+}
+
 fn fmt_start(f: &mut fmt::Formatter<'_>, remembered: &Remembered) -> fmt::Result {
     write!(f, "start: record ")?;
     fmt_record(f, &remembered.record)?;
@@ -323,6 +341,7 @@ mod tests {
             echo_held: 5,
             config_digest: Some(7),
             failcount_digest: Some(0),
+            machine: Some(MachineId::UNKNOWN),
             good_nics: 0b11,
             macs: [Some(Mac::NONE); NICS_MAX],
             hears,
@@ -375,6 +394,17 @@ mod tests {
             (
                 Input::Reading { op: OP, reading: Err(FenceFault::Timeout) },
                 "done #7: no verdict in time",
+            ),
+            (
+                Input::Identity {
+                    device: DeviceId(0),
+                    machine: MachineId { system: 0xa1, proven: 2, ..MachineId::UNKNOWN },
+                },
+                "fence device bmc1 is of machine system=00000000000000a1 proven=0000000000000002",
+            ),
+            (
+                Input::Identity { device: DeviceId(0), machine: MachineId::UNKNOWN },
+                "fence device bmc1 is of no machine that it tells",
             ),
             (
                 Input::ConfirmOff { request, node: A, force: false },

@@ -8,7 +8,7 @@ use core::time::Duration;
 mod causes;
 
 pub use self::causes::frozen_text;
-use self::causes::{fmt_proof, proof_text};
+use self::causes::{fmt_proof, fmt_stray, proof_text};
 use super::event::{Cause, Change, Degradation, Event, Life, LinkState, Refusal, Verdict};
 use super::handover::Stay;
 use crate::types::{Names, PeerState, Power};
@@ -124,9 +124,9 @@ impl Event {
                 | Degradation::PeerNotReady(node)
                 | Degradation::ConfigDiffers(node) => names.node(*node),
                 Degradation::Parted(_, nic) => names.nic(*nic),
-                Degradation::FenceDevice(id) | Degradation::FenceContradicted(id) => {
-                    names.device(*id)
-                }
+                Degradation::FenceDevice(id)
+                | Degradation::FenceContradicted(id)
+                | Degradation::FenceStray(id, _) => names.device(*id),
                 Degradation::Record | Degradation::Mark | Degradation::PathBad => "",
             },
             Self::Stays { why } => why.node().map_or("", |node| names.node(node)),
@@ -521,6 +521,7 @@ pub fn fmt_degradation(f: &mut impl fmt::Write, what: Degradation, names: &Names
             write!(f, "fence device {device} read off while its host was heard: its off is no ")?;
             write!(f, "proof, a failover that needs it would freeze")
         }
+        Degradation::FenceStray(id, stray) => fmt_stray(f, names.device(id), stray),
         Degradation::Record => write!(f, "the state directory cannot be written"),
         Degradation::Mark => {
             write!(f, "the runtime directory cannot be written: a restart would not adopt")

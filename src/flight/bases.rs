@@ -10,9 +10,11 @@ use crate::types::heartbeat::{LINKS_MAX, NICS_MAX};
 use crate::types::{Heartbeat, Instant, LinkId, NodeId, Seq};
 
 const NODES: usize = 8;
-/// What a heartbeat may leave unsaid, one bit each: a MAC by its number, then the two digests.
+/// What a heartbeat may leave unsaid, one bit each: a MAC by its number, then the two digests and the
+/// machine.
 const UNSAID_CONFIG: u16 = 1 << NICS_MAX;
 const UNSAID_FAILCOUNT: u16 = 2 << NICS_MAX;
+const UNSAID_MACHINE: u16 = 4 << NICS_MAX;
 const _: () = assert!(NodeId::MAX == 8, "one place for each node");
 
 /// How a heartbeat that says nothing new differs from the expectation.
@@ -130,7 +132,8 @@ fn unsaid(heartbeat: &Heartbeat) -> u16 {
     }
     let config = if heartbeat.config_digest.is_none() { UNSAID_CONFIG } else { 0 };
     let failcount = if heartbeat.failcount_digest.is_none() { UNSAID_FAILCOUNT } else { 0 };
-    unsaid | config | failcount
+    let machine = if heartbeat.machine.is_none() { UNSAID_MACHINE } else { 0 };
+    unsaid | config | failcount | machine
 }
 
 /// The heartbeat without that.
@@ -141,6 +144,7 @@ fn leave_unsaid(mut heartbeat: Heartbeat, unsaid: u16) -> Heartbeat {
     heartbeat.config_digest = heartbeat.config_digest.filter(|_| unsaid & UNSAID_CONFIG == 0);
     heartbeat.failcount_digest =
         heartbeat.failcount_digest.filter(|_| unsaid & UNSAID_FAILCOUNT == 0);
+    heartbeat.machine = heartbeat.machine.filter(|_| unsaid & UNSAID_MACHINE == 0);
     heartbeat
 }
 
@@ -151,5 +155,6 @@ fn fill(mut heartbeat: Heartbeat, last: &Heartbeat) -> Heartbeat {
     }
     heartbeat.config_digest = heartbeat.config_digest.or(last.config_digest);
     heartbeat.failcount_digest = heartbeat.failcount_digest.or(last.failcount_digest);
+    heartbeat.machine = heartbeat.machine.or(last.machine);
     heartbeat
 }

@@ -103,6 +103,7 @@ impl Replay {
             | Input::VipStray { .. }
             | Input::Done { .. }
             | Input::Reading { .. }
+            | Input::Identity { .. }
             | Input::ConfirmOff { .. }
             | Input::Stop => false,
         };

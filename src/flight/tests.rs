@@ -9,8 +9,8 @@ use crate::engine::settings::{Level, LinkSettings, Mark, PeerSettings, Record, R
 use crate::engine::{Input, Outcome, RequestId};
 use crate::types::heartbeat::{Flags, LINKS_MAX, NICS_MAX};
 use crate::types::{
-    DeviceId, FenceFault, Hears, Heartbeat, LinkId, Mac, NicId, OpId, PeerState, Power, Seq,
-    Session, Term, VipId,
+    DeviceId, FenceFault, Hears, Heartbeat, LinkId, Mac, MachineId, NicId, OpId, PeerState, Power,
+    Seq, Session, Term, VipId,
 };
 
 const KINDS: usize = 16;
@@ -68,6 +68,7 @@ fn heartbeat() -> Heartbeat {
         echo_held: 4_000,
         config_digest: Some(11),
         failcount_digest: Some(0),
+        machine: Some(MachineId::UNKNOWN),
         good_nics: 1,
         macs,
         hears,
@@ -136,6 +137,7 @@ fn settings() -> Settings {
         config_digest: 1,
         incarnation: Incarnation(5),
         boot: BootId([1; 16]),
+        machine: MachineId::UNKNOWN,
     }
 }
 
@@ -236,6 +238,7 @@ fn heartbeats_that_say_things_in_turns_are_short_and_exact() {
             macs: whole.macs.map(|mac| mac.filter(|_| macs)),
             config_digest: whole.config_digest.filter(|_| config),
             failcount_digest: whole.failcount_digest.filter(|_| failcount),
+            machine: whole.machine.filter(|_| failcount),
             ..whole
         };
         heard(1_001_000_000 + n * 100_000_000, unsaid)

@@ -10,7 +10,7 @@ use super::plan::{Plan, ms};
 use super::queue::{Happening, Work};
 use crate::engine::settings::Record;
 use crate::engine::{Effect, Effects, Input, Order, Outcome, Why};
-use crate::types::{FenceFault, Heartbeat, OpId, VipId};
+use crate::types::{DeviceId, FenceFault, Heartbeat, OpId, VipId};
 
 /// More effects in one step than this are not bounded by what there is to do.
 const EFFECTS_BOUND: usize = 64;
@@ -277,15 +277,24 @@ impl World {
         entry.orders += 1;
         let (mode, delay) = (entry.mode, entry.delay);
         if mode == Mode::Hangs || delay > timeout {
-            if mode != Mode::Hangs && order == Order::Off {
+            if mode != Mode::Hangs && order == Order::Off && !self.is_spared(machine, device) {
                 self.schedule(delay, Happening::Cut { device });
             }
             self.begin(machine, op, timeout, Work::TimedOut);
+        } else if order == Order::Off && self.is_spared(machine, device) {
+            self.begin(machine, op, delay, Work::Spared(device));
         } else if order == Order::Off {
             self.schedule(delay / 2, Happening::Cut { device });
             self.begin(machine, op, delay, Work::Commanded(device));
         } else {
             self.begin(machine, op, delay, Work::Read(device));
         }
+    }
+
+    /// Whether the shell finds, before it gives the command, that the device is not the host's.
+    fn is_spared(&self, machine: usize, device: usize) -> bool {
+        let wired = self.devices[device].wired;
+        let owner = self.node(machine).owner_of(DeviceId(device as u8));
+        self.plan.identities && owner.judge(&Plan::machine_id(wired)).is_some()
     }
 }

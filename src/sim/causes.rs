@@ -27,14 +27,14 @@ impl World {
     pub fn lose_feed(&mut self, machine: usize) {
         self.power_off(machine);
         self.ledger.devices_changed_at = self.now;
-        for device in self.devices.iter_mut().filter(|d| d.host == machine) {
+        for device in self.devices.iter_mut().filter(|d| d.wired == machine) {
             device.has_power = !device.shares_power;
         }
     }
 
     /// Power returns, to devices and host; the daemon starts after the boot.
     pub fn power_on(&mut self, machine: usize) {
-        for device in self.devices.iter_mut().filter(|d| d.host == machine) {
+        for device in self.devices.iter_mut().filter(|d| d.wired == machine) {
             device.has_power = true;
             device.outlet_on = true;
         }
@@ -148,6 +148,17 @@ impl World {
             device.since = self.now;
         }
         self.ledger.devices_changed_at = self.now;
+    }
+
+    /// All fence devices of a machine but its witnesses behave so from now on.
+    pub fn set_modes_of_cutters(&mut self, host: usize, mode: Mode) {
+        let kept: Vec<Mode> = self.devices.iter().map(|device| device.mode).collect();
+        self.set_modes(host, mode);
+        for (device, kept) in self.devices.iter_mut().zip(kept) {
+            if device.is_witness {
+                device.mode = kept;
+            }
+        }
     }
 
     /// An operator's word at `machine` about `of`, and the answer to it.

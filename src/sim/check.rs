@@ -303,6 +303,10 @@ impl World {
             return;
         }
         self.expect(!self.devices[device].is_witness, "it tells a witness to cut a power");
+        let view = self.node(machine).snapshot();
+        let mut views = view.devices.iter().filter(|view| view.id.index() == device);
+        let is_stray = views.any(|view| view.stray.is_some());
+        self.expect(!is_stray, "it tells another machine's device to cut a power");
         self.expect(host != machine, "it cuts its own power");
         let drained = self.ledger.draining != Some(machine);
         self.expect(drained, "it cuts a power before it has taken in what has arrived");
@@ -508,7 +512,8 @@ impl World {
         let known =
             self.now.since(ledger.devices_changed_at.max(changed)) > checked && quiet_for > checked;
         let reads_on = self.devices.iter().filter(|device| device.host == of).any(|device| {
-            let on = device.reads(self.machines[of].powered) == Ok(Power::On);
+            let is_own = device.wired == of;
+            let on = is_own && device.reads(self.machines[of].powered) == Ok(Power::On);
             // Where the ladder is climbed it must answer a command, and be read, in one timeout.
             let is_quick = device.delay * 3 < timing.level_timeout && device.mode != Mode::Hangs;
             let idle = device.fenced_at.is_none_or(|at| self.now.since(at) > checked);

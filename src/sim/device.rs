@@ -32,8 +32,12 @@ pub enum Mode {
 /// A fence device: a BMC, or one of several PDU outlets of its host.
 #[derive(Clone, Debug)]
 pub struct Device {
-    /// The machine whose power it cuts.
+    /// The machine whose power it is believed to cut.
     pub host: usize,
+    /// The machine whose power it cuts and shows; [`super::plan::OUTSIDER`] is none of the world's.
+    pub wired: usize,
+    /// Whether that outsider has power.
+    pub outsider_on: bool,
     /// Whether it is one of several outlets that must all be off.
     pub outlet: bool,
     /// Whether it is only to be read.
@@ -65,6 +69,8 @@ impl Device {
     pub fn new(host: usize, outlet: bool) -> Self {
         Self {
             host,
+            wired: host,
+            outsider_on: true,
             outlet,
             is_witness: false,
             mode: Mode::Works,

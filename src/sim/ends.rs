@@ -480,6 +480,7 @@ impl Trial {
         world.disturb_all();
         for device in &mut world.devices {
             device.mode = Mode::Works;
+            device.wired = device.host;
             device.since = world.now;
             device.delay = ms(2);
             device.has_power = true;

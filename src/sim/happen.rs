@@ -2,10 +2,10 @@
 
 use super::World;
 use super::device::Mode;
-use super::plan::ms;
+use super::plan::{OUTSIDER, Plan, ms};
 use super::queue::{Happening, Work};
 use crate::engine::{Input, Outcome, Why};
-use crate::types::{FenceFault, Heartbeat, OpId};
+use crate::types::{DeviceId, FenceFault, Heartbeat, OpId, Power};
 
 impl World {
     /// Lets what lies at a place of the queue happen, now.
@@ -91,17 +91,39 @@ impl World {
             }
             Work::StoreRefused => refused(super::check::DISK_REFUSES),
             Work::Commanded(device) => {
-                let entry = &self.devices[device];
-                let reading = entry.acknowledges(self.machines[entry.host].powered);
+                let reading = self.devices[device].acknowledges(self.is_fed(device));
+                self.tell_identity(machine, device, reading);
                 Input::Reading { op, reading }
             }
             Work::Read(device) => {
-                let entry = &self.devices[device];
-                Input::Reading { op, reading: entry.reads(self.machines[entry.host].powered) }
+                let reading = self.devices[device].reads(self.is_fed(device));
+                self.tell_identity(machine, device, reading);
+                Input::Reading { op, reading }
+            }
+            Work::Spared(device) => {
+                let reading = Err(FenceFault::WrongMachine);
+                self.tell_identity(machine, device, reading);
+                Input::Reading { op, reading }
             }
             Work::TimedOut => Input::Reading { op, reading: Err(FenceFault::Timeout) },
         };
         self.give(machine, input);
+    }
+
+    /// Whether the machine that a device is wired to has power.
+    pub(super) fn is_fed(&self, device: usize) -> bool {
+        let entry = &self.devices[device];
+        let machine = self.machines.get(entry.wired);
+        machine.map_or(entry.outsider_on, |machine| machine.powered)
+    }
+
+    /// Whoever answers tells whose it is.
+    fn tell_identity(&mut self, machine: usize, device: usize, reading: Result<Power, FenceFault>) {
+        if self.plan.identities && reading != Err(FenceFault::Unreachable) {
+            let said = Plan::machine_id(self.devices[device].wired);
+            let device = DeviceId(device as u8);
+            self.give(machine, Input::Identity { device, machine: said });
+        }
     }
 
     fn cut(&mut self, device: usize) {
@@ -111,7 +133,11 @@ impl World {
         let entry = &mut self.devices[device];
         entry.cuts += 1;
         entry.outlet_on = false;
-        let (host, outlet) = (entry.host, entry.outlet);
+        let (host, outlet) = (entry.wired, entry.outlet);
+        if host == OUTSIDER {
+            entry.outsider_on = false;
+            return;
+        }
         let others = self.devices.iter_mut().enumerate().filter(|(other, _)| *other != device);
         for (_, other) in others.filter(|(_, d)| d.host == host && d.mode == Mode::Returns) {
             other.outlet_on |= other.has_power;

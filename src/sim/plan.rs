@@ -4,10 +4,14 @@ use core::time::Duration;
 
 use crate::engine::settings::{Level, LinkSettings, PeerSettings, Settings};
 use crate::types::heartbeat::NICS_MAX;
-use crate::types::{BootId, DeviceId, Heartbeat, Incarnation, LinkId, Mac, Names, NodeId};
+use crate::types::{
+    BootId, DeviceId, Heartbeat, Incarnation, LinkId, Mac, MachineId, Names, NodeId,
+};
 
 /// The most machines of a world.
 pub const MACHINES_MAX: usize = 4;
+/// A machine that is none of a world's, and has power until somebody cuts it.
+pub const OUTSIDER: usize = MACHINES_MAX;
 
 /// Milliseconds, which most times of a world are told in.
 pub const fn ms(millis: u64) -> Duration {
@@ -90,6 +94,8 @@ pub struct Plan {
     /// Whether they belong to the last of those levels; otherwise they are a level of their own,
     /// behind it.
     pub witnesses_beside: bool,
+    /// Whether machines and fence devices tell who they are.
+    pub identities: bool,
     /// Its times.
     pub timing: Timing,
     /// By machine: how long the others wait before they fence it when none is known to hold.
@@ -118,6 +124,7 @@ impl Default for Plan {
             levels: vec![1],
             witnesses: 0,
             witnesses_beside: false,
+            identities: false,
             timing: Timing::QUICK,
             fence_delays,
             preferred: None,
@@ -142,6 +149,12 @@ impl Plan {
         let mut boot = [machine as u8; 16];
         boot[0] = boots as u8;
         BootId(boot)
+    }
+
+    /// Which machine it is; [`OUTSIDER`] has one, too.
+    pub fn machine_id(machine: usize) -> MachineId {
+        let digest = machine as u64 + 1;
+        MachineId { platform: 0x100 + digest, system: 0x200 + digest, ..MachineId::UNKNOWN }
     }
 
     /// The MAC of a machine's service NIC.
@@ -177,6 +190,7 @@ impl Plan {
         }
         said.config_digest = said.config_digest.filter(|_| turn == 2);
         said.failcount_digest = said.failcount_digest.filter(|_| turn == 3);
+        said.machine = None;
         said
     }
 
@@ -275,6 +289,7 @@ impl Plan {
             config_digest: self.config_digests[local],
             incarnation: Incarnation(incarnation),
             boot: Self::boot_id(local, boots),
+            machine: if self.identities { Self::machine_id(local) } else { MachineId::UNKNOWN },
         }
     }
 }

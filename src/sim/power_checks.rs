@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::World;
 use super::device::{Device, Mode};
 use crate::engine::event::{FrozenCause, ProofKind};
-use crate::types::{FenceFault, NodeId, Power};
+use crate::types::{DeviceId, FenceFault, MachineId, NodeId, Power};
 
 /// How long a host is heard before its devices' off contradicts it, and what follows from it.
 const CONTRADICTION: Duration = Duration::from_millis(2500);
@@ -15,7 +15,7 @@ const FENCED_MAX: Duration = Duration::from_secs(3);
 impl World {
     /// The power was off, at the moment of the last reading at the latest. A lie that was found out
     /// before is no excuse.
-    pub(super) fn check_proof_of_power(&self, machine: usize, node: NodeId, by: ProofKind) {
+    pub(super) fn check_proof_of_power(&mut self, machine: usize, node: NodeId, by: ProofKind) {
         match by {
             ProofKind::Fenced | ProofKind::Witnessed => {}
             ProofKind::Granted | ProofKind::Released | ProofKind::Confirmed => return,
@@ -24,7 +24,15 @@ impl World {
         let was_off =
             !self.machines[host].powered || self.ledger.returned_at[host] + FENCED_MAX >= self.now;
         let lies = |device: &Device| device.host == host && device.mode == Mode::ReadsOff;
-        let excused = self.excused && self.devices.iter().any(lies);
+        // Whoever does not know the machine of the host cannot know that a device is not its.
+        let unknown = |device: &Device| {
+            let id =
+                DeviceId(self.devices.iter().position(|d| core::ptr::eq(d, device)).unwrap() as u8);
+            let owner = self.node(machine).owner_of(id);
+            device.host == host && device.wired != host && owner.host == MachineId::UNKNOWN
+        };
+        self.excused |= self.devices.iter().any(unknown);
+        let excused = self.excused && self.devices.iter().any(|d| lies(d) || d.wired != d.host);
         self.expect(was_off || excused, "a power was on all the time that is proven off");
         let Some(word) = self.ledger.word(machine, host) else {
             // What shows nothing but off proves nothing to a daemon that never heard the host.
@@ -48,11 +56,15 @@ impl World {
         let host = usize::from(node.get()) - 1;
         let settle = self.plan.timing.level_timeout * 4;
         let changed_at = self.ledger.devices_changed_at.max(self.ledger.disturbed_at[machine]);
-        if self.now.since(changed_at) < settle {
+        let is_wired =
+            self.devices.iter().all(|device| device.host != host || device.wired == host);
+        let is_stray = matches!(cause, FrozenCause::OwnMachine | FrozenCause::OtherMachine);
+        self.expect(!(is_wired && is_stray), "a device that is right is told to be another's");
+        if self.now.since(changed_at) < settle || !is_wired {
             return;
         }
         let is_true = self.devices.iter().filter(|d| d.host == host).any(|device| match cause {
-            FrozenCause::NoDevice => false,
+            FrozenCause::NoDevice | FrozenCause::OwnMachine | FrozenCause::OtherMachine => false,
             FrozenCause::Unreachable => !device.has_power || device.mode == Mode::Dead,
             FrozenCause::Refuses(fault) => {
                 device.mode == Mode::Refuses(fault)
@@ -64,7 +76,9 @@ impl World {
             FrozenCause::NeverOn | FrozenCause::Answers => device.is_witness,
             // What lied once is not believed until it has read on.
             FrozenCause::Contradicted => {
-                self.excused || self.ledger.contradicts || device.mode == Mode::Absent
+                self.excused
+                    || self.ledger.contradicts
+                    || matches!(device.mode, Mode::Absent | Mode::ReadsOff)
             }
             FrozenCause::Failed(_) => {
                 matches!(device.mode, Mode::Hangs | Mode::Refuses(_))

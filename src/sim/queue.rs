@@ -73,6 +73,8 @@ pub enum Work {
     StoreRefused,
     /// A device answers an order to cut the power.
     Commanded(usize),
+    /// The shell has found that a fence device is not the host's, and told it nothing.
+    Spared(usize),
     /// A device tells the power.
     Read(usize),
     /// A device has not answered in time.

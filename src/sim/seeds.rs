@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::device::Mode;
 use super::machine::{Disk, Taking};
 use super::network::Noise;
-use super::plan::{MACHINES_MAX, Plan, Timing, ms};
+use super::plan::{MACHINES_MAX, OUTSIDER, Plan, Timing, ms};
 use super::queue::Happening;
 use super::{Random, World};
 use crate::engine::{Answer, Input};
@@ -49,6 +49,15 @@ impl Trial {
             if of_witnesses.percent(15) {
                 device.mode = Mode::Absent;
             }
+        }
+        if world.plan.identities && of_witnesses.percent(25) {
+            // A wrong address: another node's device, or some other machine's.
+            let device = of_witnesses.below(world.devices.len() as u64) as usize;
+            let machines = world.machines.len() as u64;
+            let wired = of_witnesses.below(machines + 1) as usize;
+            let wired = if wired == machines as usize { OUTSIDER } else { wired };
+            world.devices[device].wired = wired;
+            world.note_fault(|| format!("device{device} is wired to {wired}"));
         }
         for machine in 0..world.machines.len() {
             world.run(ms(random.below(100)));
@@ -316,6 +325,7 @@ fn plan(random: &mut Random) -> Plan {
     Plan {
         witnesses: of_witnesses.choose(&[0, 0, 0, 1, 1, 2]),
         witnesses_beside: of_witnesses.percent(30),
+        identities: of_witnesses.percent(50),
         quicker: of_links.choose(&[1, 1, 2, 4]),
         in_turns: of_links.percent(50),
         nodes: if random.percent(60) { 2 } else { 3 },

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BootId, Incarnation, LinkId, Mac, NodeId, Seq, Session, Term};
+use super::{BootId, Incarnation, LinkId, Mac, MachineId, NodeId, Seq, Session, Term};
 
 /// The largest number of links; the heartbeat has one place for each.
 pub const LINKS_MAX: usize = 16;
@@ -128,6 +128,9 @@ pub struct Heartbeat {
     pub config_digest: Option<u64>,
     /// A digest of the sender's failcounts.
     pub failcount_digest: Option<u64>,
+    /// What the sender reads of its own machine; [`MachineId::UNKNOWN`] if nothing. What only
+    /// others can be told (`proven`) is never in it.
+    pub machine: Option<MachineId>,
     /// Which of the sender's service NICs are good, one bit each by [`super::NicId`].
     pub good_nics: u8,
     /// The MAC addresses of the sender's service NICs, by [`super::NicId`]; [`Mac::NONE`] says that

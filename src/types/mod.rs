@@ -6,6 +6,7 @@
 pub mod addr;
 pub mod heartbeat;
 pub mod id;
+pub mod machine;
 pub mod names;
 pub mod power;
 pub mod time;
@@ -15,6 +16,7 @@ pub use heartbeat::{Hears, Heartbeat, PeerState};
 pub use id::{
     BootId, DeviceId, Incarnation, LinkId, NicId, NodeId, OpId, Seq, Session, Term, VipId,
 };
+pub use machine::{Likeness, MachineId, Owner, Stray};
 pub use names::Names;
 pub use power::{FenceFault, Power};
 pub use time::{Instant, Span};

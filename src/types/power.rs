@@ -25,6 +25,8 @@ pub enum FenceFault {
     Credentials,
     /// Its certificate is not the one it should have: nothing was told to it, not even a password.
     Certificate,
+    /// It belongs to another machine than it should: nothing was told to it.
+    WrongMachine,
     /// It knows the user, but the user may not do this.
     Privilege,
     /// It understood and refused the command itself.
@@ -59,6 +61,7 @@ impl fmt::Display for FenceFault {
             Self::Unreachable => "unreachable",
             Self::Credentials => "wrong user or password",
             Self::Certificate => "its certificate is not the expected one",
+            Self::WrongMachine => "it belongs to another machine: nothing was told to it",
             Self::Privilege => "user lacks the privilege",
             Self::Refused => "refused the command",
             Self::Unsupported => "does not know the command",

@@ -1,4 +1,4 @@
-//! The heartbeat's encoding, version 1: 216 bytes, big endian, the last 16 its tag.
+//! The heartbeat's encoding, version 1: 240 bytes, big endian, the last 16 its tag.
 //!
 //! It decides only whether bytes are an authentic heartbeat of this cluster. It refuses to know
 //! whether that heartbeat is fresh, expected or true: that is the engine's. `docs/PROTOCOL.md`
@@ -31,8 +31,11 @@
 //! 136| config digest                                                        |
 //! 144| failcount digest                                                     |
 //! 152| MAC addresses of the service NICs (8 x 6 bytes)                      |
+//! 200| digest of the sender's SMBIOS UUID                                   |
+//! 208| digest of its BMC's system GUID                                      |
+//! 216| digest of its BMC's device GUID                                      |
 //!   +--------+--------+--------+--------+--------+--------+--------+--------+
-//! 200| tag: HMAC-SHA256 over all before, left 16 bytes                      |
+//! 224| tag: HMAC-SHA256 over all before, left 16 bytes                      |
 //!   +--------+--------+--------+--------+--------+--------+--------+--------+
 //! flags: bit 0 eligible, 1 released, 2 purging, 3 held; the others are reserved
 //! ```
@@ -42,7 +45,8 @@ use core::fmt;
 use super::auth::{KeyUsed, Keys, TAG_LEN};
 use crate::types::heartbeat::{Flags, LINKS_MAX, NICS_MAX};
 use crate::types::{
-    BootId, Hears, Heartbeat, Incarnation, LinkId, Mac, NodeId, PeerState, Seq, Session, Term,
+    BootId, Hears, Heartbeat, Incarnation, LinkId, Mac, MachineId, NodeId, PeerState, Seq, Session,
+    Term,
 };
 
 /// The longest heartbeat of any version in bytes. A link takes no more than this from outside.
@@ -57,7 +61,7 @@ pub const MAGIC: [u8; 2] = *b"tH";
 /// The full form. The short one, for serial lines, is [`super::short`].
 const FORM_FULL: u8 = 1;
 /// What the tag covers.
-const TAGGED_LEN: usize = 200;
+const TAGGED_LEN: usize = 224;
 /// Below this length in bytes nothing can be said of a message, not even its version.
 pub const LEN_MIN: usize = 16;
 
@@ -99,6 +103,9 @@ mod at {
     pub(super) const CONFIG_DIGEST: usize = 136;
     pub(super) const FAILCOUNT_DIGEST: usize = 144;
     pub(super) const MACS: usize = 152;
+    pub(super) const PLATFORM: usize = 200;
+    pub(super) const SYSTEM: usize = 208;
+    pub(super) const BMC: usize = 216;
     pub(super) const TAG: usize = super::TAGGED_LEN;
 }
 
@@ -281,6 +288,12 @@ impl<'a> View<'a> {
             echo_held: self.u64::<{ at::ECHO_HELD }>(),
             config_digest: Some(self.u64::<{ at::CONFIG_DIGEST }>()),
             failcount_digest: Some(self.u64::<{ at::FAILCOUNT_DIGEST }>()),
+            machine: Some(MachineId {
+                platform: self.u64::<{ at::PLATFORM }>(),
+                system: self.u64::<{ at::SYSTEM }>(),
+                bmc: self.u64::<{ at::BMC }>(),
+                proven: 0,
+            }),
             good_nics,
             macs: self.macs(),
             hears: self.hears()?,
@@ -387,6 +400,10 @@ impl Writer {
         self.put_u64::<{ at::ECHO_HELD }>(heartbeat.echo_held);
         self.put_u64::<{ at::CONFIG_DIGEST }>(heartbeat.config_digest.unwrap_or(0));
         self.put_u64::<{ at::FAILCOUNT_DIGEST }>(heartbeat.failcount_digest.unwrap_or(0));
+        let machine = heartbeat.machine.unwrap_or(MachineId::UNKNOWN);
+        self.put_u64::<{ at::PLATFORM }>(machine.platform);
+        self.put_u64::<{ at::SYSTEM }>(machine.system);
+        self.put_u64::<{ at::BMC }>(machine.bmc);
     }
 
     fn tagged(&self) -> &[u8] {

@@ -8,6 +8,7 @@ pub mod arp;
 pub mod auth;
 pub mod control;
 pub mod echo;
+pub mod guid;
 pub mod heartbeat;
 pub mod ipmi;
 pub mod ndp;

@@ -355,6 +355,7 @@ impl Reader<'_> {
             echo_held: self.number()?,
             config_digest: None,
             failcount_digest: None,
+            machine: None,
             good_nics: 0,
             macs: [None; NICS_MAX],
             hears,

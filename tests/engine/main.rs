@@ -27,6 +27,7 @@ mod slow_links;
 mod strays;
 mod told;
 mod transitions;
+mod witnesses;
 mod words;
 mod written;
 

@@ -30,3 +30,4 @@ mod redfish;
 mod replay;
 mod serial;
 mod surprises;
+mod witnesses;

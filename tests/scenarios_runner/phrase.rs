@@ -14,7 +14,7 @@ pub const PLACES: [(&str, &str); 9] = [
     ("LINK", "link0, link1 ..."),
     ("NIC", "nic0, nic1 ..."),
     ("VIP", "vip0, vip1 ..."),
-    ("DEVICE", "bmc-a, outlet1-a, outlet2-a ..."),
+    ("DEVICE", "bmc-a, outlet1-a, outlet2-a, meter1-a ..."),
     ("TIME", "200us, 300ms, 2s, 1h, 11d"),
     ("NUMBER", "0, 1, 2 ..."),
     ("STATE", "joining, standby, isolated, fencing, frozen, acquiring, active, releasing, stopped"),
@@ -139,7 +139,7 @@ fn value(place: &str, word: &str) -> Option<Value> {
         "NIC" => Some(Value::Nic(word.strip_prefix("nic")?.parse().ok()?)),
         "VIP" => Some(Value::Vip(word.strip_prefix("vip")?.parse().ok()?)),
         "DEVICE" => {
-            let is_device = word.starts_with("bmc-") || word.starts_with("outlet");
+            let is_device = ["bmc-", "outlet", "meter"].iter().any(|stem| word.starts_with(stem));
             is_device.then(|| Value::Device(word.to_owned()))
         }
         "TIME" => time(word).map(Value::Time),

@@ -65,7 +65,7 @@ impl Stage {
         self.planned()?;
         let mut world = World::new(self.plan.clone());
         for device in &mut world.devices {
-            device.shares_power = self.shared_feed;
+            device.shares_power = self.shared_feed && !device.is_witness;
         }
         for (machine, lead) in &self.clock_leads {
             world.machines[*machine].clock_lead = lead.as_nanos() as u64;
@@ -204,6 +204,7 @@ pub fn names(plan: &Plan) -> Names {
                 }
             }
         }
+        names.devices.extend((1..=plan.witnesses).map(|n| format!("meter{n}-{host}")));
     }
     names
 }

@@ -1,6 +1,7 @@
 //! The vocabulary of the scripts: every line that they can have, and what it does.
 
 use tandem::engine::Input;
+use tandem::sim::plan::OUTSIDER;
 use tandem::sim::{Disk, Mode, Plan, Taking};
 use tandem::types::{FenceFault, Heartbeat, LinkId, Mac, NicId, NodeId, Term, VipId};
 
@@ -87,6 +88,18 @@ const PLAN: &[Phrase] = phrases! {
         s.planned()?.plan.levels = vec![v.number(0)];
         Ok(())
     };
+    "with NUMBER witnesses for each" => |s, v| {
+        s.planned()?.plan.witnesses = v.number(0);
+        Ok(())
+    };
+    "with machines that tell who they are" => |s, _| {
+        s.planned()?.plan.identities = true;
+        Ok(())
+    };
+    "with witnesses beside the last level" => |s, _| {
+        s.planned()?.plan.witnesses_beside = true;
+        Ok(())
+    };
     "with bmcs on the power feeds of their hosts" => |s, _| {
         s.planned()?.shared_feed = true;
         Ok(())
@@ -135,7 +148,13 @@ const POWER: &[Phrase] = phrases! {
     "DEVICE leaves the power on" => |s, v| mode(s, v, Mode::StaysOn);
     "DEVICE hangs" => |s, v| mode(s, v, Mode::Hangs);
     "DEVICE reads neither on nor off" => |s, v| mode(s, v, Mode::Unclear);
+    "DEVICE shows an outlet that is not there" => |s, v| mode(s, v, Mode::Absent);
     "DEVICE reads off falsely" => |s, v| mode(s, v, Mode::ReadsOff);
+    "DEVICE belongs to NODE" => |s, v| { s.device(&v.device(0))?.wired = v.node(1); Ok(()) };
+    "DEVICE belongs to a stranger" => |s, v| {
+        s.device(&v.device(0))?.wired = OUTSIDER;
+        Ok(())
+    };
     "DEVICE takes TIME for an answer" => |s, v| {
         s.device(&v.device(0))?.delay = v.time(1);
         Ok(())

@@ -9,7 +9,8 @@ use tandem::engine::settings::{Level, LinkSettings, PeerSettings, Remembered};
 use tandem::engine::{Effect, Effects, Input, Node, Outcome, Settings};
 use tandem::types::heartbeat::{LINKS_MAX, NICS_MAX};
 use tandem::types::{
-    BootId, DeviceId, Heartbeat, Incarnation, Instant, LinkId, Mac, NicId, NodeId, PeerState, Power,
+    BootId, DeviceId, Heartbeat, Incarnation, Instant, LinkId, Mac, MachineId, NicId, NodeId,
+    PeerState, Power,
 };
 use tandem::wire::auth::Keys;
 use tandem::wire::heartbeat::{ClusterId, emit, parse};
@@ -213,6 +214,7 @@ fn settings(id: u8, links: u8) -> Settings {
         config_digest: 1,
         incarnation: Incarnation(u64::from(id)),
         boot: BootId([id; 16]),
+        machine: MachineId::UNKNOWN,
     }
 }
 

@@ -4,8 +4,8 @@
 use tandem::engine::Input;
 use tandem::types::heartbeat::{Flags, LINKS_MAX, NICS_MAX};
 use tandem::types::{
-    BootId, Hears, Heartbeat, Incarnation, Instant, LinkId, Mac, NodeId, PeerState, Seq, Session,
-    Term,
+    BootId, Hears, Heartbeat, Incarnation, Instant, LinkId, Mac, MachineId, NodeId, PeerState, Seq,
+    Session, Term,
 };
 
 const KEEPALIVE_NANOS: u64 = 100_000_000;
@@ -40,6 +40,7 @@ impl UsualInputs {
             echo_held: 40_000_000,
             config_digest: Some(11),
             failcount_digest: Some(0),
+            machine: Some(MachineId::UNKNOWN),
             good_nics: 1,
             macs: [Some(Mac([2, 0, 0, 0, 0, 9])); NICS_MAX],
             hears: [Hears::Peer; LINKS_MAX],

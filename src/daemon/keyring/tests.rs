@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use super::*;
 use crate::types::heartbeat::{Flags, LINKS_MAX, NICS_MAX};
-use crate::types::{BootId, Hears, LinkId, Mac, PeerState, Session, Term};
+use crate::types::{BootId, Hears, LinkId, Mac, MachineId, PeerState, Session, Term};
 
 const OLD: &[u8] = b"the old key of the pair";
 const NEW: &[u8] = b"the new key of the pair";
@@ -36,6 +36,7 @@ pub(in crate::daemon) fn heartbeat(from: u8, life: u64, seq: u64) -> Heartbeat {
         echo_held: 0,
         config_digest: Some(0),
         failcount_digest: Some(0),
+        machine: Some(MachineId::UNKNOWN),
         good_nics: 0,
         macs: [Some(Mac::NONE); NICS_MAX],
         hears: [Hears::NoLink; LINKS_MAX],

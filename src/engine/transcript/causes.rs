@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::engine::event::{FrozenCause, ProofKind};
-use crate::types::FenceFault;
+use crate::types::{FenceFault, Stray};
 
 /// What a frozen cause means.
 pub fn frozen_text(cause: FrozenCause) -> &'static str {
@@ -35,6 +35,8 @@ pub fn frozen_text(cause: FrozenCause) -> &'static str {
         FrozenCause::NeverOn => {
             "its witness reads off, but has not read on while the host was heard: is it that host's?"
         }
+        FrozenCause::OwnMachine => "its fence device is this node's own: nothing is told to it",
+        FrozenCause::OtherMachine => "its fence device is another machine's: nothing is told to it",
         FrozenCause::Failed(FenceFault::Garbled) => "its fence device's answers are not understood",
         FrozenCause::Failed(FenceFault::AgentFailed) => "its fence agent failed",
         FrozenCause::Failed(_) => "its fence device gave no verdict in time",
@@ -61,4 +63,14 @@ pub(super) fn fmt_proof(f: &mut impl fmt::Write, kind: ProofKind) -> fmt::Result
         ProofKind::Witnessed => "a witness reads the peer's power off, nobody cut it (non-STONITH)",
         ProofKind::Confirmed => "an operator confirmed the peer off",
     })
+}
+
+/// Writes what is wrong with a device that is not its host's.
+pub(super) fn fmt_stray(f: &mut impl fmt::Write, device: &str, stray: Stray) -> fmt::Result {
+    let whose = match stray {
+        Stray::Own => "this node's own",
+        Stray::Other => "of another machine than its host",
+    };
+    write!(f, "fence device {device} is {whose}: nothing is told to it, what it reads is no ")?;
+    write!(f, "proof, and a failover that needs it would freeze")
 }

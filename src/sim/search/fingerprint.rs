@@ -225,6 +225,7 @@ fn add_work(canon: &mut Canon, work: &Work) {
         Work::Commanded(device) => (8, *device as u64),
         Work::Read(device) => (9, *device as u64),
         Work::TimedOut => (10, 0),
+        Work::Spared(device) => (11, *device as u64),
     };
     canon.add(kind);
     canon.add(what);

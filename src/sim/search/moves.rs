@@ -300,6 +300,7 @@ impl State {
                 | Work::ReleaseRefused
                 | Work::Restored(_)
                 | Work::Commanded(_)
+                | Work::Spared(_)
                 | Work::TimedOut => false,
             },
             Happening::Deliver { .. }

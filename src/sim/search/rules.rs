@@ -147,6 +147,7 @@ pub(super) const RULES: &[(&str, &str, Rule)] = &[
     // Every rest and every pause is over at the next beat.
     ("Ladder", "rounds", Rule::AtMost(1)),
     ("Try", "is_witness", Rule::Skip),
+    ("Device", "machine", Rule::Skip),
     ("Try", "pause", Rule::Skip),
     ("Ladder", "cause", Rule::Skip),
     ("Ladder", "told", Rule::Skip),
@@ -163,6 +164,7 @@ pub(super) const RULES: &[(&str, &str, Rule)] = &[
     ("Heartbeat", "config_digest", Rule::Skip),
     ("Heartbeat", "failcount_digest", Rule::Skip),
     ("Heartbeat", "macs", Rule::Skip),
+    ("Heartbeat", "machine", Rule::Skip),
     ("Heartbeat", "hears", Rule::Skip),
     ("Mark", "boot", Rule::Skip),
 ];

@@ -68,6 +68,12 @@ impl Random {
             echo_held: self.next(),
             config_digest: Some(self.next()),
             failcount_digest: Some(self.next()),
+            machine: Some(MachineId {
+                platform: self.next(),
+                system: self.next(),
+                bmc: self.next(),
+                proven: 0,
+            }),
             good_nics: self.below(255),
             macs: std::array::from_fn(|_| Some(Mac(self.bytes()))),
             hears: std::array::from_fn(|_| {
@@ -223,6 +229,7 @@ pub(in crate::wire) fn sample() -> Heartbeat {
         echo_held: 3_003,
         config_digest: Some(0xc0c0_c0c0_c0c0_c0c0),
         failcount_digest: Some(0xf0f0_f0f0_f0f0_f0f0),
+        machine: Some(MachineId { platform: 0xa1, system: 0xa2, bmc: 0xa3, proven: 0 }),
         good_nics: 0b1000_0001,
         macs,
         hears,

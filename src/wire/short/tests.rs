@@ -21,7 +21,7 @@ const EVERY_TURN: [Turn; 6] = [
 /// The heartbeat without what is said in turns.
 fn silent(heartbeat: &Heartbeat) -> Heartbeat {
     let macs = [None; NICS_MAX];
-    Heartbeat { macs, config_digest: None, failcount_digest: None, ..*heartbeat }
+    Heartbeat { macs, config_digest: None, failcount_digest: None, machine: None, ..*heartbeat }
 }
 
 /// What is heard of `heartbeat` when it is `turn`'s.
