@@ -84,7 +84,8 @@ impl Shell {
             Order::Read => fence::Order::Read,
             Order::Check => fence::Order::Check,
         };
-        let job = Job { op, device, order, deadline };
+        let owner = self.node.owner_of(device);
+        let job = Job { op, device, order, deadline, owner };
         if let Some(config) = self.plan.devices.get(device.index()) {
             self.fences.start(self.poll.registry(), self.now, job, config);
         }

@@ -5,7 +5,7 @@ use super::remedy;
 use super::status::Sources;
 use crate::config::{DeviceKind, Role};
 use crate::engine::snapshot::DeviceView;
-use crate::types::{DeviceId, FenceFault, Power};
+use crate::types::{DeviceId, FenceFault, Power, Stray};
 use crate::wire::control::status::FenceDevice;
 use crate::wire::ipmi::Firmware;
 
@@ -34,7 +34,12 @@ impl Sources<'_> {
             Some((Ok(power), _)) => (power.to_string(), String::new()),
             Some((Err(fault), _)) => (Power::Unknown.to_string(), fault.to_string()),
         };
-        let fault = if view.distrusted {
+        let fault = if let Some(stray) = view.stray {
+            match stray {
+                Stray::Own => "it is this node's own: nothing is told to it".to_owned(),
+                Stray::Other => "it is another machine's: nothing is told to it".to_owned(),
+            }
+        } else if view.distrusted {
             "it read off while its host was heard: its off is no proof".to_owned()
         } else if view.is_witness && !view.seen_on && fault.is_empty() {
             "it has not read on yet while its host was heard: its off is no proof".to_owned()
@@ -58,7 +63,10 @@ impl Sources<'_> {
 
     /// The same with what is known of the BMC.
     fn with_session(&self, device: FenceDevice, id: DeviceId) -> FenceDevice {
-        let Some(session) = self.fences.session(id) else { return device };
+        let uuid = self.fences.uuid(id).map(hexadecimal).unwrap_or_default();
+        let Some(session) = self.fences.session(id) else {
+            return FenceDevice { guid: uuid, ..device };
+        };
         let facts = session.facts;
         let warnings = facts.weaknesses.iter().map(|weakness| {
             let (what, remedy) = remedy::of_weakness(*weakness);

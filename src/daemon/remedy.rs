@@ -5,7 +5,7 @@
 use crate::config::{Plan, Transport};
 use crate::engine::Event;
 use crate::engine::event::{Degradation, FrozenCause};
-use crate::types::{FenceFault, LinkId, Names, Power};
+use crate::types::{FenceFault, LinkId, Names, Power, Stray};
 use crate::wire::ipmi::Weakness;
 
 /// What to do about an event, for the line that tells it.
@@ -34,6 +34,10 @@ pub(super) fn of_reading(said: Result<Power, FenceFault>, name: &str) -> Option<
             "compare what `tandem fence fingerprint ADDRESS` shows with what the BMC tells on its \
              own page; if that is right, correct the certificate in the configuration and restart \
              this node's daemon"
+        }
+        Err(FenceFault::WrongMachine) => {
+            "correct its address in the configuration, or its plug: it is that of another machine; \
+             `tandem status --json` shows the GUIDs"
         }
         Err(FenceFault::Privilege) => {
             "give its user the privilege operator in the device, on its LAN channel too"
@@ -137,6 +141,20 @@ pub(super) fn of_degradation(
                 ),
             )
         }
+        Degradation::FenceStray(id, stray) => {
+            let name = names.device(id);
+            let code = match stray {
+                Stray::Own => "fence-own-machine",
+                Stray::Other => "fence-other-machine",
+            };
+            (
+                code,
+                format!(
+                    "correct the address of {name} in the configuration of both nodes, and restart \
+                     their daemons; `tandem status --json` shows which machine it says it is"
+                ),
+            )
+        }
         Degradation::Record => {
             ("state-directory", "make room on its file system, or mount it writable".to_owned())
         }
@@ -180,6 +198,8 @@ pub(super) fn frozen_code(cause: FrozenCause) -> &'static str {
         FrozenCause::WitnessOn => "witness-on",
         FrozenCause::NeverOn => "never-on",
         FrozenCause::Answers => "answers",
+        FrozenCause::OwnMachine => "own-machine",
+        FrozenCause::OtherMachine => "other-machine",
         FrozenCause::Failed(_) => "failed",
     }
 }
@@ -222,6 +242,9 @@ pub(super) fn frozen_steps(cause: FrozenCause, name: &str) -> Vec<String> {
         }
         FrozenCause::Answers => {
             format!("look whether {name} runs, and whose power its witness shows")
+        }
+        FrozenCause::OwnMachine | FrozenCause::OtherMachine => {
+            format!("switch {name} off by hand, and correct the address of its fence device")
         }
         FrozenCause::Contradicted => {
             format!("look whether {name}'s fence device is that of {name}, and correct its address")

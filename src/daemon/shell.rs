@@ -41,6 +41,7 @@ use crate::io::control::{ConnectionId, ControlConfig, ControlServer, Incoming};
 use crate::io::fence::FencePool;
 use crate::io::flight::{Bounds, Change, Recorder};
 use crate::io::link::{self, Link, LinkChange};
+use crate::io::machine;
 use crate::io::network::{self, Marks, Network, Occurrence};
 use crate::io::probe::Identity;
 use crate::io::state_files::StateFiles;
@@ -129,7 +130,8 @@ impl Shell {
             .map_err(Failure::Control)?;
         let program = std::env::current_exe()
             .map_err(|error| Failure::io("find this program's own file", error))?;
-        let settings = plan.engine_settings(life.boot, life.incarnation, macs(&network));
+        let mut settings = plan.engine_settings(life.boot, life.incarnation, macs(&network));
+        settings.machine = machine::identity();
         // Asking the kernel may have taken its time: that is no stall of the loop.
         let now = clock::now();
         let header = flight_header(&plan, &life, now);
@@ -389,6 +391,9 @@ impl Shell {
     }
 
     fn take_readings(&mut self) {
+        while let Some((device, machine)) = self.fences.take_identity() {
+            self.feed(Input::Identity { device, machine });
+        }
         while let Some((op, reading)) = self.fences.take_completed() {
             self.feed(Input::Reading { op, reading });
         }

@@ -138,6 +138,11 @@ impl Try {
         }
     }
 
+    /// Whether it was asked whose it is, and is its host's now.
+    pub(super) fn is_its_hosts_again(&self, ground: &Ground<'_>) -> bool {
+        self.is_asked && !matches!((ground.doubt)(self.device), Some(Doubt::Stray(_)))
+    }
+
     /// Takes in what the device says before it is told anything in this round.
     pub(super) fn note_look(&mut self, ground: &Ground<'_>, reading: Result<Power, FenceFault>) {
         self.reading = Some(reading);

@@ -286,6 +286,10 @@ impl Ladder {
                     }
                 }
                 let failed = tries.iter().find(|t| matches!(t.step, Step::Failed));
+                if failed.is_some_and(|t| t.is_its_hosts_again(ground)) {
+                    self.stage = Stage::Next { index };
+                    return self.advance(ground);
+                }
                 let Some((device, cause)) = failed.map(|t| (t.device, t.cause(ground))) else {
                     return Progress::Working;
                 };

@@ -36,6 +36,8 @@ pub struct Device {
     pub host: usize,
     /// The machine whose power it cuts and shows; [`super::plan::OUTSIDER`] is none of the world's.
     pub wired: usize,
+    /// Whether it ever was wired to another machine than its host.
+    pub was_stray: bool,
     /// Whether that outsider has power.
     pub outsider_on: bool,
     /// Whether it is one of several outlets that must all be off.
@@ -70,6 +72,7 @@ impl Device {
         Self {
             host,
             wired: host,
+            was_stray: false,
             outsider_on: true,
             outlet,
             is_witness: false,

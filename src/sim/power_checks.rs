@@ -56,8 +56,8 @@ impl World {
         let host = usize::from(node.get()) - 1;
         let settle = self.plan.timing.level_timeout * 4;
         let changed_at = self.ledger.devices_changed_at.max(self.ledger.disturbed_at[machine]);
-        let is_wired =
-            self.devices.iter().all(|device| device.host != host || device.wired == host);
+        let mut own = self.devices.iter().filter(|device| device.host == host);
+        let is_wired = own.all(|device| device.wired == host && !device.was_stray);
         let is_stray = matches!(cause, FrozenCause::OwnMachine | FrozenCause::OtherMachine);
         self.expect(!(is_wired && is_stray), "a device that is right is told to be another's");
         if self.now.since(changed_at) < settle || !is_wired {

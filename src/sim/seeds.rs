@@ -57,6 +57,7 @@ impl Trial {
             let wired = of_witnesses.below(machines + 1) as usize;
             let wired = if wired == machines as usize { OUTSIDER } else { wired };
             world.devices[device].wired = wired;
+            world.devices[device].was_stray = true;
             world.note_fault(|| format!("device{device} is wired to {wired}"));
         }
         for machine in 0..world.machines.len() {

@@ -3,6 +3,7 @@
 //! The only place where `unsafe` may stand. Nothing here decides anything.
 
 pub mod clock;
+pub mod ipmi;
 pub mod packet;
 pub mod peer_groups;
 pub mod pidfd;

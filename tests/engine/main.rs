@@ -19,6 +19,7 @@ mod collisions;
 mod flight;
 mod freezing;
 mod ladder;
+mod machines;
 mod paths;
 mod recognition;
 mod rows;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tandem::config::device::Suite;
 use tandem::io::fence::Order;
-use tandem::types::{DeviceId, FenceFault, Power};
+use tandem::types::{DeviceId, FenceFault, MachineId, Owner, Power};
+use tandem::wire::guid;
 
 use crate::bmc::{BmcServer, GUID, Knobs, PASSWORD, USER};
 use crate::ipmi_sim::{IpmiSim, free_udp_port, require};
@@ -39,6 +40,28 @@ fn reads_in_time(rig: &mut Loop, device: &tandem::config::device::Device, expect
         std::thread::sleep(Duration::from_millis(100));
     }
     panic!("the power never reads {expected}");
+}
+
+/// It proves who it is when the session is opened: before anything is told to it.
+#[test]
+fn a_bmc_that_is_not_the_hosts_is_told_nothing() {
+    let server = BmcServer::start(Knobs::default());
+    let device = bmc_device(server.address, Suite::Auto);
+    let digest = |guid| MachineId { platform: guid::digest(guid), ..MachineId::UNKNOWN };
+    let mut reversed = GUID;
+    reversed.reverse();
+    let mut rig = Loop::new();
+    rig.owner = Owner { own: digest(reversed), host: MachineId::UNKNOWN };
+    for order in [Order::Off, Order::On] {
+        assert_eq!(rig.run(&device, order, TIMEOUT).0, Err(FenceFault::WrongMachine));
+    }
+    assert_eq!(rig.run(&device, Order::Read, TIMEOUT).0, Ok(Power::On), "it may be asked");
+    let told = rig.pool.take_identity().unwrap();
+    let proven = MachineId { proven: guid::digest(GUID), ..MachineId::UNKNOWN };
+    assert_eq!(told, (DeviceId(0), proven));
+    // Both boards have the same one: it tells nobody apart.
+    rig.owner.host = rig.owner.own;
+    assert_eq!(rig.run(&device, Order::Off, TIMEOUT).0, Ok(Power::Unknown));
 }
 
 #[test]

@@ -57,6 +57,11 @@ pub fn address(node: Node) -> Ipv4Addr {
     Ipv4Addr::new(10, 99, 0, 20 + node.number())
 }
 
+/// The GUID that a node's BMC tells, in the order in which it sends the bytes.
+pub fn guid(node: Node) -> String {
+    format!("a123456789abcdefa12345678900000{node}")
+}
+
 /// Something that a BMC was asked or told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Order {
@@ -196,13 +201,14 @@ impl Bmc {
              allowed_auths_user none md2 md5 straight\n\
              allowed_auths_operator none md2 md5 straight\n\
              allowed_auths_admin none md2 md5 straight\n\
-             guid a123456789abcdefa12345678900000{node}\n\
+             guid {}\n\
              endlan\n\
              chassis_control \"{} {SUPPLY_PORT}\"\n\
              user 1 false \"\" \"\" user 10 none md2 md5 straight\n\
              user 2 true \"{USER}\" \"{password}\" admin 10 none md2 md5 straight\n\
              user 3 true \"{READER}\" \"{password}\" user 10 none md2 md5 straight\n",
             address(node),
+            guid(node),
             chassis.display(),
         )
     }

@@ -36,6 +36,13 @@ mount -t proc proc /proc
 mount --bind /run/lab/dir/boot_id /proc/sys/kernel/random/boot_id
 echo "$node" >/proc/sys/kernel/hostname
 
+# The SMBIOS UUID, if the machine shall have one.
+if [[ -e /run/lab/dir/product_uuid ]]; then
+  mount -t tmpfs -o mode=755 tmpfs /sys/class
+  mkdir -p /sys/class/dmi/id
+  cp /run/lab/dir/product_uuid /sys/class/dmi/id/product_uuid
+fi
+
 echo "$pid" >/run/lab/dir/init.pid.new
 mv /run/lab/dir/init.pid.new /run/lab/dir/init.pid
 while :; do

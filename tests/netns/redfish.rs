@@ -13,7 +13,7 @@ use crate::lab::clock::Stamp;
 use crate::lab::plan::LabConfig;
 use crate::lab::{Node, bmc};
 use crate::pair::{self, Pair, tell};
-use crate::sushy::{Sushy, end};
+use crate::sushy::{SYSTEM, Sushy, end};
 
 /// Where the lab's power supplies listen, each in its BMC's namespace.
 const SUPPLY_PORT: u16 = 6230;
@@ -32,6 +32,11 @@ impl Drop for Emulators {
     }
 }
 
+/// The SMBIOS UUID of a node.
+fn machine_uuid(node: Node) -> String {
+    format!("4c4c4544-0042-3510-8052-b4c04f4a460{}", node.number())
+}
+
 fn config() -> LabConfig {
     LabConfig { fence_timeout: Duration::from_secs(6), ..pair::config() }
 }
@@ -39,6 +44,14 @@ fn config() -> LabConfig {
 /// A pair whose BMCs speak Redfish; `pin` is given what each certificate is, and says what the
 /// nodes are told that it is.
 fn dark(pin: impl Fn(Node, Fingerprint) -> Fingerprint) -> Option<(Pair, Emulators)> {
+    dark_with(pin, |_| SYSTEM.to_owned())
+}
+
+/// The same with BMCs whose systems have these UUIDs.
+fn dark_with(
+    pin: impl Fn(Node, Fingerprint) -> Fingerprint,
+    system: impl Fn(Node) -> String,
+) -> Option<(Pair, Emulators)> {
     let pair = Pair::dark(config())?;
     let prefix = pair.lab.client_namespace();
     let prefix = prefix.strip_suffix("-c").unwrap();
@@ -49,7 +62,8 @@ fn dark(pin: impl Fn(Node, Fingerprint) -> Fingerprint) -> Option<(Pair, Emulato
     let mut toml = text.split("\n[[fence]]").next().unwrap().to_owned();
     for node in Node::BOTH {
         let address = IpAddr::from(bmc::address(node));
-        let sushy = Sushy::new(emulators.directory.join(node.letter()), address, 443);
+        let directory = emulators.directory.join(node.letter());
+        let sushy = Sushy::with_system(directory, address, 443, &system(node));
         let namespace = format!("{prefix}-bmc-{node}");
         let before = ["ip", "netns", "exec", &namespace];
         emulators.processes.push(sushy.spawn(&before, SUPPLY_PORT));
@@ -62,6 +76,8 @@ fn dark(pin: impl Fn(Node, Fingerprint) -> Fingerprint) -> Option<(Pair, Emulato
         ));
     }
     for node in Node::BOTH {
+        let uuid = pair.lab.machine(node).dir().join("product_uuid");
+        std::fs::write(uuid, machine_uuid(node)).unwrap();
         pair.lab.write_configuration(node, &toml);
         pair.lab.boot(node);
     }
@@ -137,5 +153,42 @@ fn a_certificate_that_is_not_the_pinned_one_degrades_and_then_freezes() {
     let remedy = status["frozen"]["remedy"].to_string();
     assert!(remedy.contains("tandem fence fingerprint"), "{remedy}");
     pair.assert_nobody_holds();
+    pair.end();
+}
+
+/// Row 29: the device of a belongs to a machine that is none of the pair's. It tells its UUID, and a
+/// tells its own.
+#[test]
+fn a_bmc_of_another_machine_is_told_nothing_over_redfish() {
+    let stranger = |node| match node {
+        Node::A => "4c4c4544-0042-3510-8052-b4c04f4a4699".to_owned(),
+        Node::B => machine_uuid(Node::B),
+    };
+    let Some((pair, _emulators)) = dark_with(|_, fingerprint| fingerprint, stranger) else {
+        return;
+    };
+    pair.wait_role(Node::A, "active");
+    pair.wait_role(Node::B, "standby");
+    let trouble = pair.wait_trouble(Node::B, "fence-other-machine");
+    let what = trouble["what"].as_str().unwrap();
+    assert!(what.contains("bmc-a is of another machine than its host"), "{what}");
+    let begun = pair.lab.power_cut(Node::A);
+    pair.wait_log(Node::B, "role fencing -> frozen", begun);
+    let status = pair.wait_health(Node::B, "frozen");
+    assert_eq!(status["frozen"]["cause"], "other-machine", "{}", status["frozen"]);
+    let orders = pair.lab.bmc(Node::A).orders();
+    assert!(!orders.iter().any(|order| order.text.starts_with("set ")), "{orders:?}");
+    pair.assert_nobody_holds();
+    pair.end();
+}
+
+/// The same pair with its own BMCs, which keep the UUID as SMBIOS does.
+#[test]
+fn bmcs_of_the_right_machines_are_used_over_redfish() {
+    let own = |node: Node| format!("44454c4c-4200-1035-8052-b4c04f4a460{}", node.number());
+    let Some((pair, _emulators)) = dark_with(|_, fingerprint| fingerprint, own) else { return };
+    pair.wait_whole(Node::A);
+    let begun = pair.lab.power_cut(Node::A);
+    wait_stonith_failover(&pair, "Redfish, machines that tell who they are", begun);
     pair.end();
 }

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tandem::types::{FenceFault, Power};
+use tandem::types::{FenceFault, MachineId, Owner, Power};
+use tandem::wire::guid;
 use tandem::wire::redfish::relay::{Answer, Login, Order, Task, Trust, find_answer};
 
 use crate::bmc::{Authority, BmcServer, Identity, Knobs, Manner, PASSWORD, SESSIONS, USER, Vice};
@@ -34,6 +35,7 @@ fn task(server: &BmcServer, order: Order) -> Task {
         timeout_ms: LONG,
         watch_ms: 0,
         hint: None,
+        owner: Owner::default(),
     }
 }
 
@@ -84,6 +86,40 @@ fn a_session_is_begun_used_and_ended() {
     ];
     assert_eq!(server.bmc().requests, expected);
     assert!(server.bmc().sessions.is_empty());
+}
+
+/// The BMC is asked whose it is before it is told anything; also where an earlier child has found it.
+#[test]
+fn a_system_that_is_not_the_hosts_is_told_nothing() {
+    const UUID: &str = "4C4C4544-0042-3510-8052-B4C04F4A4632";
+    let server = BmcServer::start(Knobs { uuid: Some(UUID), ..Knobs::default() });
+    let machine = |text: &str| MachineId {
+        platform: guid::digest(guid::parse(text).unwrap()),
+        ..MachineId::UNKNOWN
+    };
+    let (answer, _) = ask(&task(&server, Order::Check));
+    assert_eq!(answer.uuid, guid::parse(UUID));
+    // As SMBIOS keeps it.
+    let own = machine("44454c4c-4200-1035-8052-b4c04f4a4632");
+    let other = machine("4c4c4544-0042-3510-8052-b4c04f4a4633");
+    for owner in [
+        Owner { own, host: MachineId::UNKNOWN },
+        Owner { own, host: other },
+        Owner { own: MachineId::UNKNOWN, host: other },
+    ] {
+        for hint in [None, answer.hint.clone()] {
+            for order in [Order::Off, Order::On] {
+                let task = Task { owner, hint: hint.clone(), ..task(&server, order) };
+                assert_eq!(outcome(&task), Err(FenceFault::WrongMachine), "{owner:?} {order:?}");
+            }
+        }
+        let read = Task { owner, ..task(&server, Order::Read) };
+        assert_eq!(outcome(&read), Ok(Power::On), "whose it is can be asked all the same");
+    }
+    let requests = server.bmc().requests.clone();
+    assert!(!requests.iter().any(|request| request.contains("Reset")), "{requests:?}");
+    let right = Owner { own: other, host: own };
+    assert_eq!(outcome(&Task { owner: right, ..task(&server, Order::Off) }), Ok(Power::Unknown));
 }
 
 /// What an earlier child learned saves three requests: the power-off is the second.

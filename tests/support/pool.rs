@@ -7,7 +7,7 @@ use mio::{Events, Poll, Token};
 use nix::time::{ClockId, clock_gettime};
 use tandem::config::device::{Device, DeviceKind, Secret, Suite};
 use tandem::io::fence::{FencePool, Job, Order};
-use tandem::types::{DeviceId, FenceFault, Instant, NodeId, OpId, Power};
+use tandem::types::{DeviceId, FenceFault, Instant, NodeId, OpId, Owner, Power};
 
 use crate::bmc::{PASSWORD, USER};
 
@@ -41,13 +41,16 @@ pub struct Loop {
     pub answers: Vec<(OpId, Reading)>,
     /// The longest that one turn kept the loop from the next.
     pub longest_turn: Duration,
+    /// Whose the devices must be.
+    pub owner: Owner,
 }
 
 impl Loop {
     pub fn new() -> Self {
         let (poll, events) = (Poll::new().unwrap(), Events::with_capacity(16));
         let (pool, answers) = (FencePool::new(BASE), Vec::new());
-        Self { poll, events, pool, next_op: 0, answers, longest_turn: Duration::ZERO }
+        let owner = Owner::default();
+        Self { poll, events, pool, next_op: 0, answers, longest_turn: Duration::ZERO, owner }
     }
 
     /// Begins an order that must be answered within `timeout`.
@@ -65,7 +68,8 @@ impl Loop {
         self.next_op += 1;
         let op = OpId(self.next_op);
         let now = now();
-        let job = Job { op, device: id, order, deadline: now + timeout };
+        let (deadline, owner) = (now + timeout, self.owner);
+        let job = Job { op, device: id, order, deadline, owner };
         self.pool.start(self.poll.registry(), now, job, device);
         self.collect();
         op

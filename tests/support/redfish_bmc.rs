@@ -62,6 +62,8 @@ pub enum Vice {
 #[derive(Clone, Debug)]
 pub struct Knobs {
     pub power: bool,
+    /// Which machine it says it is.
+    pub uuid: Option<&'static str>,
     /// What is told as PowerState instead of the truth.
     pub power_state: Option<Value>,
     pub manner: Manner,
@@ -91,6 +93,7 @@ impl Default for Knobs {
     fn default() -> Self {
         Self {
             power: true,
+            uuid: None,
             power_state: None,
             manner: Manner::Honest,
             systems: vec!["System.Embedded.1"],
@@ -300,6 +303,7 @@ impl Bmc {
         json!({
             "Id": id,
             "PowerState": self.knobs.power_state.clone().unwrap_or(power),
+            "UUID": self.knobs.uuid,
             "Actions": { "#ComputerSystem.Reset": action },
         })
     }

@@ -34,6 +34,11 @@ fn python() -> PathBuf {
 impl Sushy {
     /// A BMC that will answer at `address` and `port`.
     pub fn new(directory: PathBuf, address: IpAddr, port: u16) -> Self {
+        Self::with_system(directory, address, port, SYSTEM)
+    }
+
+    /// The same with a system of this UUID.
+    pub fn with_system(directory: PathBuf, address: IpAddr, port: u16, system: &str) -> Self {
         fs::create_dir_all(directory.join("state")).unwrap();
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![address.to_string()]).unwrap();
@@ -56,7 +61,7 @@ impl Sushy {
              SUSHY_EMULATOR_AUTH_FILE = '{at}/htpasswd'\n\
              SUSHY_EMULATOR_STATE_DIR = '{at}/state'\n\
              SUSHY_EMULATOR_FAKE_DRIVER = True\n\
-             SUSHY_EMULATOR_FAKE_SYSTEMS = [{{'uuid': '{SYSTEM}', 'name': 'host', \
+             SUSHY_EMULATOR_FAKE_SYSTEMS = [{{'uuid': '{system}', 'name': 'host', \
              'power_state': 'On', 'nics': []}}]\n"
         );
         fs::write(path("conf.py"), config).unwrap();

@@ -100,6 +100,7 @@ impl Line {
             Err(
                 FenceFault::Credentials
                 | FenceFault::Certificate
+                | FenceFault::WrongMachine
                 | FenceFault::Privilege
                 | FenceFault::Refused
                 | FenceFault::Unsupported

@@ -13,6 +13,7 @@
 
 mod agent;
 mod conn;
+mod identity;
 mod ipmi;
 mod line;
 mod redfish;
@@ -26,6 +27,7 @@ use mio::{Registry, Token};
 
 use self::agent::{Agent, AgentOrder};
 use self::conn::Conn;
+use self::identity::{Identities, Learned};
 use self::ipmi::IpmiOrder;
 pub use self::line::SessionView;
 use self::line::{ALIVE_TIMEOUT, Line};
@@ -33,8 +35,8 @@ pub use self::redfish::COMMAND as REDFISH_COMMAND;
 use self::redfish::RedfishOrder;
 use self::told::{Told, log_verdict};
 use crate::config::device::{Device, DeviceKind, Role, Suite};
-use crate::types::{DeviceId, FenceFault, Instant, OpId, Power};
-use crate::wire::ipmi::{CipherSuite, Weakness};
+use crate::types::{DeviceId, FenceFault, Instant, MachineId, OpId, Owner, Power};
+use crate::wire::ipmi::Weakness;
 use crate::wire::redfish::relay::Hint;
 
 /// The most orders under way, those included that are answered and only clean up. When it is
@@ -83,6 +85,8 @@ pub struct Job {
     pub order: Order,
     /// When the answer must be there.
     pub deadline: Instant,
+    /// Whose the device must be to be told to switch.
+    pub owner: Owner,
 }
 
 /// What a device said, and what it said besides, for the log.
@@ -116,7 +120,7 @@ trait Executor {
     fn take_verdict(&mut self) -> Option<Verdict>;
     /// Nothing is left to do, neither for the order nor behind it.
     fn is_over(&self) -> bool;
-    /// The suite a BMC agreed to and the GUID it proved to have.
+    /// The suite a BMC agreed to, and who it said it is.
     fn learned(&self) -> Learned {
         Learned::default()
     }
@@ -128,12 +132,6 @@ trait Executor {
     fn take_remains(&mut self) -> Remains {
         Remains::default()
     }
-}
-
-#[derive(Clone, Copy, Default)]
-struct Learned {
-    suite: Option<CipherSuite>,
-    guid: Option<[u8; 16]>,
 }
 
 /// The sessions that an order leaves.
@@ -176,6 +174,7 @@ pub struct FencePool {
     program: PathBuf,
     told: Told,
     weaknesses: VecDeque<(DeviceId, Weakness)>,
+    identities: Identities,
 }
 
 impl FencePool {
@@ -194,6 +193,7 @@ impl FencePool {
             program: PathBuf::from("/proc/self/exe"),
             told: Told::default(),
             weaknesses: VecDeque::new(),
+            identities: Identities::default(),
         }
     }
 
@@ -355,7 +355,19 @@ impl FencePool {
         let Some(line) = self.lines.get_mut(&id) else { return };
         if line.learn_facts() {
             self.weaknesses.extend(line.take_untold().into_iter().map(|it| (id, it)));
+            self.identities.learn_facts(id, line.view().facts);
         }
+    }
+
+    /// Takes the next device that has told something new of who it is, and all that it told. What
+    /// an order has taught is there before its answer.
+    pub fn take_identity(&mut self) -> Option<(DeviceId, MachineId)> {
+        self.identities.take_news()
+    }
+
+    /// The UUID of the system behind a Redfish device; nothing if it did not tell.
+    pub fn uuid(&self, device: DeviceId) -> Option<[u8; 16]> {
+        self.identities.uuid(device)
     }
 
     /// Asks the sessions that were not heard of for long, and opens those that were lost.
@@ -373,7 +385,8 @@ impl FencePool {
                 line.postpone(now);
             }
             let deadline = now + ALIVE_TIMEOUT;
-            let job = Job { op: OpId(0), device, order: Order::Check, deadline };
+            let owner = Owner::default();
+            let job = Job { op: OpId(0), device, order: Order::Check, deadline, owner };
             self.begin(registry, now, job, None, &config);
         }
     }
@@ -430,7 +443,8 @@ impl FencePool {
             DeviceKind::Ipmi { address, user, password, suite } => {
                 let last = self.lines.get(&id).and_then(|line| line.suite);
                 let suites = ipmi::suites_to_try(*suite, last);
-                let mut client = ipmi::new_client(user, password, &suites)?;
+                let client = ipmi::new_client(user, password, &suites)?;
+                let mut client = client.for_owner(job.owner);
                 let has_line = self.lines.contains_key(&id) || self.lines.len() < LINES_MAX;
                 if has_line && self.keep_from.is_some_and(|from| from <= now) {
                     client = client.keeping();
@@ -456,6 +470,7 @@ impl FencePool {
                     hint: self.hints.get(&job.device).cloned(),
                     has_obeyed: self.obeyed.contains(&job.device),
                     role: device.role,
+                    owner: job.owner,
                 };
                 Ok(Box::new(RedfishOrder::start(registry, now, token, job)?))
             }
@@ -495,6 +510,7 @@ impl FencePool {
         let mut remains = running.executor.take_remains();
         let (id, kept_before) = (running.device, running.kept);
         let learned = running.executor.learned();
+        self.identities.learn(id, learned);
         if let Some(verdict) = &verdict {
             assert!(!running.is_answered, "an order was answered twice");
             running.is_answered = true;

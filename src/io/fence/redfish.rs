@@ -9,10 +9,10 @@ use std::path::Path;
 
 use mio::{Registry, Token};
 
-use super::{Executor, Order, Verdict};
+use super::{Executor, Learned, Order, Verdict};
 use crate::config::device::{self, DeviceKind, Role};
 use crate::io::child::{Child, End, Report, Spec};
-use crate::types::{FenceFault, Instant};
+use crate::types::{FenceFault, Instant, Owner};
 use crate::wire::redfish::relay::{
     self, Answer, Hint, Login, Task, Trust, find_answer, find_stage,
 };
@@ -36,6 +36,7 @@ pub(super) struct RedfishOrder {
     verdict: Option<Verdict>,
     is_answered: bool,
     hint: Option<Hint>,
+    uuid: Option<[u8; 16]>,
 }
 
 /// What to do, and what is known of the BMC.
@@ -50,6 +51,8 @@ pub(super) struct Job<'a> {
     pub(super) has_obeyed: bool,
     /// What it is for.
     pub(super) role: Role,
+    /// Whose its system must be to be told to switch.
+    pub(super) owner: Owner,
 }
 
 impl RedfishOrder {
@@ -73,7 +76,16 @@ impl RedfishOrder {
         };
         let child = Child::start(registry, token, spec)
             .map_err(|error| fail(format!("cannot start {}: {error}", program.display())))?;
-        Ok(Self { child, token, order, deadline, verdict: None, is_answered: false, hint: None })
+        Ok(Self {
+            child,
+            token,
+            order,
+            deadline,
+            verdict: None,
+            is_answered: false,
+            hint: None,
+            uuid: None,
+        })
     }
 
     fn look_for_answer(&mut self) {
@@ -92,6 +104,7 @@ impl RedfishOrder {
 
     fn answer(&mut self, answer: Answer) {
         self.hint = answer.hint;
+        self.uuid = answer.uuid;
         let reason = relay::bounded(&answer.reason);
         self.give(Verdict { reading: answer.outcome, reason });
     }
@@ -150,6 +163,10 @@ impl Executor for RedfishOrder {
     fn hint(&self) -> Option<Hint> {
         self.hint.clone()
     }
+
+    fn learned(&self) -> Learned {
+        Learned { uuid: self.uuid, ..Learned::default() }
+    }
 }
 
 fn task(now: Instant, job: &Job<'_>) -> Option<Task> {
@@ -187,6 +204,7 @@ fn task(now: Instant, job: &Job<'_>) -> Option<Task> {
         timeout_ms: millis(timeout),
         watch_ms: millis(watch),
         hint: job.hint.clone(),
+        owner: job.owner,
     })
 }
 

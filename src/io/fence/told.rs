@@ -24,6 +24,7 @@ impl Told {
         let is_for_people = matches!(
             verdict.reading,
             Err(FenceFault::Certificate
+                | FenceFault::WrongMachine
                 | FenceFault::Credentials
                 | FenceFault::Privilege
                 | FenceFault::Refused)

@@ -57,10 +57,10 @@ pub fn run() -> io::Result<()> {
     let mut tell_stage = tell_stage;
     let mut service = Service::new(&task, deadline, &mut tell_stage);
     let outcome = service.carry_out();
-    let hint = service.hint();
+    let (hint, uuid) = (service.hint(), service.uuid());
     let answer = match outcome {
-        Ok((power, reason)) => Answer { outcome: Ok(power), reason, hint },
-        Err(Fault { fault, reason }) => Answer { outcome: Err(fault), reason, hint },
+        Ok((power, reason)) => Answer { outcome: Ok(power), reason, hint, uuid },
+        Err(Fault { fault, reason }) => Answer { outcome: Err(fault), reason, hint, uuid },
     };
     say(&answer.emit())?;
     service.log_out();

@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 use super::Fault;
 use super::tls::{self, Peer, Stream};
 use crate::sys::clock;
-use crate::types::{FenceFault, Instant, Power};
+use crate::types::{FenceFault, Instant, MachineId, Power};
+use crate::wire::guid;
 use crate::wire::redfish::document::{self, FORCE_OFF, ONS, Reset, System, id_of};
 use crate::wire::redfish::http::{Method, Reader, Response, request};
 use crate::wire::redfish::relay::{Hint, Login, Order, Task};
@@ -54,6 +55,8 @@ pub(super) struct Service<'a> {
     stream: Option<Stream>,
     authorization: Authorization,
     hint: Option<Hint>,
+    /// Which machine the system is, if it was read.
+    uuid: Option<[u8; guid::LEN]>,
 }
 
 impl<'a> Service<'a> {
@@ -63,12 +66,17 @@ impl<'a> Service<'a> {
         tell_stage: &'a mut dyn FnMut(&str),
     ) -> Self {
         let authorization = Authorization::Nobody;
-        Self { task, deadline, tell_stage, stream: None, authorization, hint: None }
+        Self { task, deadline, tell_stage, stream: None, authorization, hint: None, uuid: None }
     }
 
     /// What the next child need not ask again.
     pub(super) fn hint(&self) -> Option<Hint> {
         self.hint.clone()
+    }
+
+    /// Which machine the system is, if this child has read it.
+    pub(super) fn uuid(&self) -> Option<[u8; guid::LEN]> {
+        self.uuid
     }
 
     /// Carries the order out: the power, and what is to be told besides.
@@ -106,15 +114,21 @@ impl<'a> Service<'a> {
             && let Some(target) = off_target
         {
             self.hint = self.task.hint.clone();
+            self.spare(self.task.hint.as_ref().and_then(|hint| hint.uuid))?;
             return self.post_reset(path, target, FORCE_OFF);
         }
         let system = self.system(path)?;
+        self.uuid = system.uuid;
         let off = self.reset_for(&system, path, &[FORCE_OFF]);
         self.hint = Some(Hint {
             system: path.to_owned(),
             off_target: off.as_ref().ok().map(|(target, _)| target.clone()),
             sessions: sessions.clone(),
+            uuid: system.uuid,
         });
+        if matches!(self.task.order, Order::Off | Order::On) {
+            self.spare(system.uuid)?;
+        }
         match self.task.order {
             Order::Off => {
                 let (target, kind) = off?;
@@ -127,6 +141,15 @@ impl<'a> Service<'a> {
             // A device that would not take the command is no use, and it is better known before.
             Order::Check => off.map(|_| (system.power, String::new())),
             Order::Read => self.watch(path, system.power),
+        }
+    }
+
+    /// Refuses a system that is certain not to be the host's.
+    fn spare(&self, uuid: Option<[u8; guid::LEN]>) -> Result<(), Fault> {
+        let said = MachineId { platform: uuid.map_or(0, guid::digest), ..MachineId::UNKNOWN };
+        match self.task.owner.judge(&said) {
+            None => Ok(()),
+            Some(_) => Err(Fault::new(FenceFault::WrongMachine, "it is told nothing")),
         }
     }
 

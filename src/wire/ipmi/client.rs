@@ -35,7 +35,7 @@ use super::refusal::{self, NotDone};
 use super::session::Session;
 use super::stage::{Asked, Heard, Order, Phase, Stage, Task, judge};
 use super::tries::{self, Tries, WAIT_MIN};
-use crate::types::{FenceFault, Instant, Power};
+use crate::types::{FenceFault, Instant, Owner, Power};
 
 /// The pause before a BMC is asked again that had no time or room, or lost our session.
 pub(super) const LATER_PAUSE: Duration = Duration::from_millis(250);
@@ -58,6 +58,8 @@ pub struct Client {
     outcome: Option<Result<Power, FenceFault>>,
     agreed: Option<CipherSuite>,
     pub(super) guid: Option<[u8; 16]>,
+    /// Whose BMC it must be to be told to switch.
+    pub(super) owner: Owner,
     /// Whether a session is kept when its order was answered.
     pub(super) keeps: bool,
     /// Whether the BMC is asked for its cipher suites before a session.
@@ -100,12 +102,20 @@ impl Client {
             outcome: None,
             agreed: None,
             guid: None,
+            owner: Owner::default(),
             keeps: false,
             lists: false,
             slowest: Duration::ZERO,
             interview: Interview::default(),
             facts: Facts::default(),
         }
+    }
+
+    /// The same, but that it tells a BMC nothing that is certain not to be `owner`'s host's.
+    #[must_use]
+    pub fn for_owner(mut self, owner: Owner) -> Self {
+        self.owner = owner;
+        self
     }
 
     /// Begins `order`, which has its outcome by `deadline`. Nothing else may be going on: it

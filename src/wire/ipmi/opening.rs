@@ -10,9 +10,10 @@ use super::message::{Command, Response};
 use super::packet::{self, Kind};
 use super::rakp::{OpenResponse, Rakp2, Rakp4};
 use super::refusal::{self, NoSession};
-use super::stage::{Heard, Phase, Stage, Task};
+use super::stage::{Heard, Order, Phase, Stage, Task};
 use super::tries::{TRIES_MAX, Tries};
-use crate::types::{FenceFault, Instant};
+use crate::types::{FenceFault, Instant, MachineId};
+use crate::wire::guid;
 
 /// The most sendings of one request for a list of cipher suites: a BMC that does not answer it is
 /// offered one suite after the other.
@@ -126,6 +127,10 @@ impl Client {
             (Some(sent_at), Ok(challenged)) if rakp2.console_id == challenge.console_id() => {
                 task.learn(now.since(sent_at));
                 match challenge.accept(&self.login, &challenged) {
+                    Some(proof) if self.is_spared(task.order, &proof) => {
+                        self.guid = Some(proof.guid());
+                        self.conclude(now, Err(FenceFault::WrongMachine), None)
+                    }
                     Some(proof) => self.confirm(now, task, proof),
                     None => self.conclude(now, Err(FenceFault::Credentials), None),
                 }
@@ -135,6 +140,15 @@ impl Client {
                 self.start_over(now, task, refusal::of_status(status))
             }
             _ => Phase::Working(task, Stage::Proving(challenge, tries)),
+        }
+    }
+
+    /// Whether the BMC, which has just proved who it is, is not to be given the order.
+    fn is_spared(&self, order: Order, proof: &Proof) -> bool {
+        let said = MachineId { proven: guid::digest(proof.guid()), ..MachineId::UNKNOWN };
+        match order {
+            Order::Off | Order::On => self.owner.judge(&said).is_some(),
+            Order::Read => false,
         }
     }
 

@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use crate::types::Power;
+use crate::wire::guid;
 
 /// The most members of a collection that are looked at.
 pub const MEMBERS_MAX: usize = 64;
@@ -35,6 +36,8 @@ pub struct System {
     pub power: Power,
     /// How it is reset; nothing if it cannot be.
     pub reset: Option<Reset>,
+    /// Which machine it is: that of SMBIOS (DSP2046, ComputerSystem, `UUID`).
+    pub uuid: Option<[u8; guid::LEN]>,
 }
 
 /// How a ComputerSystem is reset.
@@ -72,7 +75,8 @@ pub fn system(document: &Value) -> Option<System> {
         Some("Off") => Power::Off,
         Some(_) | None => Power::Unknown,
     };
-    Some(System { power, reset: reset.and_then(read_reset) })
+    let uuid = document.get("UUID").and_then(Value::as_str).and_then(guid::parse);
+    Some(System { power, reset: reset.and_then(read_reset), uuid })
 }
 
 fn read_reset(action: &Value) -> Option<Reset> {
@@ -161,6 +165,16 @@ mod tests {
         }
         assert_eq!(system(&json!({ "Power": "Off" })), None);
         assert_eq!(system(&json!(["PowerState"])), None);
+    }
+
+    #[test]
+    fn a_system_tells_which_machine_it_is_or_does_not() {
+        let uuid = |uuid: Value| system(&json!({ "PowerState": "On", "UUID": uuid })).unwrap().uuid;
+        let text = "4c4c4544-0042-3510-8052-b4c04f4a4632";
+        assert_eq!(uuid(json!(text)), guid::parse(text));
+        for nothing in [json!(null), json!(""), json!(7), json!("System.Embedded.1")] {
+            assert_eq!(uuid(nothing), None);
+        }
     }
 
     #[test]

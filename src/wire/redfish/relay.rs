@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{FenceFault, Power};
+use crate::types::{FenceFault, Owner, Power};
 
 /// The longest task in bytes.
 pub const TASK_LEN_MAX: usize = 16 << 10;
@@ -45,6 +45,9 @@ pub struct Task {
     pub watch_ms: u64,
     /// What an earlier child learned.
     pub hint: Option<Hint>,
+    /// Whose the system must be to be told to switch.
+    #[serde(default)]
+    pub owner: Owner,
 }
 
 /// What is asked of the BMC.
@@ -92,6 +95,8 @@ pub struct Hint {
     pub off_target: Option<String>,
     /// The path of the sessions; nothing if the BMC gives none.
     pub sessions: Option<String>,
+    /// The UUID of the system.
+    pub uuid: Option<[u8; 16]>,
 }
 
 /// What came of it.
@@ -103,6 +108,8 @@ pub struct Answer {
     pub reason: String,
     /// For the next child.
     pub hint: Option<Hint>,
+    /// The UUID of the system, if the BMC told it.
+    pub uuid: Option<[u8; 16]>,
 }
 
 impl Answer {
@@ -156,6 +163,7 @@ mod tests {
             outcome: Err(FenceFault::Certificate),
             reason: "two\nlines".to_owned(),
             hint: Some(Hint { system: "/x".to_owned(), ..Hint::default() }),
+            uuid: Some([7; 16]),
         };
         let line = answer.emit();
         let printed = format!("{}{line}", emit_stage("logging in"));
