@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tandem::config::{
-    self, Checked, DeviceKind, FileFacts, FileFault, Files, Fingerprint, Login, MachineFacts, Plan,
-    Priority, Suite, Transport, Trust,
+    self, Checked, DeviceKind, FileFacts, FileFault, Files, Fingerprint, Identity, Login,
+    MachineFacts, Plan, Priority, Role, Suite, Transport, Trust,
 };
 use tandem::types::{BootId, DeviceId, Incarnation, Mac, NodeId};
 
@@ -241,6 +241,8 @@ fn the_unusual_file_means_what_it_says() {
     };
     let pinned = Trust::Pinned(Fingerprint([0xab; 32]));
     assert_eq!((*port, trust, *login), (443, &pinned, Login::Auto));
+    assert_eq!((plan.devices[4].role, plan.devices[4].identity), (Role::Witness, Identity::Ignore));
+    assert_eq!(plan.ladders[1].levels[0].witnesses, []);
     let DeviceKind::Ipmi { address, user, suite, .. } = &plan.devices[2].kind else {
         panic!("not ipmi")
     };

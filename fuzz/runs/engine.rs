@@ -11,8 +11,8 @@ use tandem::engine::settings::{Level, LinkSettings, Mark, PeerSettings, Record, 
 use tandem::engine::{Effect, Effects, Input, Node, Outcome, RequestId, Settings, Why};
 use tandem::types::heartbeat::{Flags, LINKS_MAX, NICS_MAX};
 use tandem::types::{
-    BootId, DeviceId, FenceFault, Hears, Heartbeat, Incarnation, Instant, LinkId, Mac, Names,
-    NicId, NodeId, OpId, PeerState, Power, Seq, Session, Term, VipId,
+    BootId, DeviceId, FenceFault, Hears, Heartbeat, Incarnation, Instant, LinkId, Mac, MachineId,
+    Names, NicId, NodeId, OpId, PeerState, Power, Seq, Session, Term, VipId,
 };
 
 use super::choices::Choices;
@@ -92,11 +92,9 @@ fn settings(choices: &mut Choices<'_>) -> Settings {
                 device += 1;
                 DeviceId(device - 1)
             });
-            Level {
-                devices: devices.collect(),
-                witnesses: Vec::new(),
-                timeout: Duration::from_millis(500),
-            }
+            let devices: Vec<DeviceId> = devices.collect();
+            let witnesses = devices.iter().filter(|_| choices.below(3) == 0).copied().collect();
+            Level { devices, witnesses, timeout: Duration::from_millis(500) }
         });
         let levels = levels.collect();
         let fence_delay = Duration::from_millis(u64::from(choices.below(3)) * 100);
@@ -125,8 +123,14 @@ fn settings(choices: &mut Choices<'_>) -> Settings {
         config_digest: 5,
         incarnation: US,
         boot: BOOT,
-        machine: MachineId::UNKNOWN,
+        machine: machine(9),
     }
+}
+
+/// A few machines, some of which share a number.
+fn machine(number: u8) -> MachineId {
+    let digest = u64::from(number);
+    MachineId { platform: digest & 3, system: digest & 4, bmc: digest >> 1, proven: 0 }
 }
 
 fn remembered(choices: &mut Choices<'_>) -> Remembered {
@@ -245,6 +249,10 @@ impl Life {
                 let node = node_id(1 + choices.below(4));
                 Input::Across { nic, node, passes: choices.flag() }
             }
+            23 if choices.below(4) == 0 => {
+                let machine = machine(choices.below(12));
+                Input::Identity { device: DeviceId(choices.below(6)), machine }
+            }
             23 => Input::Reach { nic, up: choices.flag() },
             24 => Input::Claim { vip, mac, at: self.now },
             25 => Input::VipGone { vip },
@@ -319,6 +327,7 @@ impl Life {
             // What is said in turns is not always said.
             config_digest: (bits & 32 == 0).then_some(if bits & 16 == 0 { 5 } else { 6 }),
             failcount_digest: (bits & 64 == 0).then_some(0),
+            machine: (bits & 64 == 0).then_some(machine(from)),
             good_nics: choices.byte(),
             macs: [(bits & 128 == 0).then_some(Mac([2, 0, 0, 0, 0, from + 1])); NICS_MAX],
             hears,

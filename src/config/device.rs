@@ -37,6 +37,8 @@ pub struct Device {
     pub node: NodeId,
     /// What it is for.
     pub role: Role,
+    /// Whether whose it says it is counts.
+    pub identity: Identity,
     /// How it is spoken to.
     pub kind: DeviceKind,
 }
@@ -44,7 +46,32 @@ pub struct Device {
 impl Device {
     /// One that cuts.
     pub fn new(name: &str, node: NodeId, kind: DeviceKind) -> Self {
-        Self { name: name.to_owned(), node, role: Role::Fence, kind }
+        let (role, identity) = (Role::Fence, Identity::Compare);
+        Self { name: name.to_owned(), node, role, identity, kind }
+    }
+}
+
+/// What is made of a fence device's word whose it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum Identity {
+    /// It is compared with what the nodes read of their machines.
+    #[default]
+    Compare,
+    /// It is a BMC that tells something else than its machine.
+    Ignore,
+}
+
+impl Identity {
+    /// All of them, as they are written.
+    pub const ALL: [(Self, &'static str); 2] =
+        [(Self::Compare, "compare"), (Self::Ignore, "ignore")];
+
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Compare => "compare",
+            Self::Ignore => "ignore",
+        }
     }
 }
 

@@ -37,7 +37,7 @@ mod vocabulary;
 use core::time::Duration;
 use std::path::PathBuf;
 
-pub use device::{Device, DeviceKind, Fingerprint, Login, Role, Secret, Suite, Trust};
+pub use device::{Device, DeviceKind, Fingerprint, Identity, Login, Role, Secret, Suite, Trust};
 pub use finding::{At, Finding, Findings, Severity};
 pub use key_file::{HeartbeatKey, HeartbeatKeys, KeyFile};
 pub use link::{Baud, SerialLinkConfig, UdpLinkConfig};

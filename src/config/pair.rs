@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use super::device::{Login, Role, Suite, Trust};
+use super::device::{Identity, Login, Role, Suite, Trust};
 use super::finding::{At, Place};
 use super::link::Baud;
 use super::network::{ServiceNic, Vip};
@@ -91,6 +91,7 @@ pub(super) struct PairDevice {
     pub(super) node: NodeId,
     pub(super) level: u8,
     pub(super) role: Role,
+    pub(super) identity: Identity,
     pub(super) timeout: Duration,
     pub(super) kind: PairKind,
 }

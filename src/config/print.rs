@@ -130,6 +130,7 @@ fn print_device(pair: &Pair, device: &PairDevice, page: &mut Page) {
         PairKind::Ipmi { address, user, password_file, suite } => {
             page.text("type", "ipmi");
             page.text("role", device.role.as_str());
+            page.text("identity", device.identity.as_str());
             page.text("timeout", time(device.timeout));
             page.text("address", address.ip());
             page.plain("port", address.port());
@@ -147,6 +148,7 @@ fn print_device(pair: &Pair, device: &PairDevice, page: &mut Page) {
         PairKind::Redfish { host, port, user, password_file, system, trust, login } => {
             page.text("type", "redfish");
             page.text("role", device.role.as_str());
+            page.text("identity", device.identity.as_str());
             page.text("timeout", time(device.timeout));
             page.text("address", host);
             page.plain("port", port);

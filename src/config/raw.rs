@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::device::{IPMI_USER_LEN_MAX, Role, Suite};
+use super::device::{IPMI_USER_LEN_MAX, Identity, Role, Suite};
 use super::finding::{At, Findings, Place};
 use super::link::Baud;
 use super::read::{self, NAME_LEN_MAX, Wrong};
@@ -131,6 +131,8 @@ pub(super) struct RawFence {
     pub(super) level: Option<At<u8>>,
     pub(super) name: Option<At<String>>,
     pub(super) role: Option<At<Role>>,
+    /// Only BMCs have it.
+    pub(super) identity: Option<At<Identity>>,
     pub(super) timeout: Option<At<Duration>>,
     pub(super) kind: Option<RawKind>,
 }
@@ -403,9 +405,25 @@ fn device(section: &Section<'_>, f: &mut Findings) -> RawFence {
             .and_then(|at| u8::try_from(at.value).ok().map(|value| At { place: at.place, value })),
         name: section.text("name", read::name, "bmc-smw1", f),
         role: section.text("role", role, "fence", f),
+        identity: match kind {
+            Some(RawKind::Ipmi { .. } | RawKind::Redfish(_)) => {
+                section.text("identity", identity, "compare", f)
+            }
+            Some(RawKind::Agent { .. }) | None => None,
+        },
         timeout: section.duration("timeout", "10s", f),
         kind,
     }
+}
+
+fn identity(text: &str) -> Result<Identity, Wrong> {
+    let found = Identity::ALL.iter().find(|(_, name)| *name == text);
+    found.map(|(identity, _)| *identity).ok_or_else(|| {
+        Wrong::new(
+            format!("{text:?} is not what can be made of a BMC's identity"),
+            "write \"compare\", or \"ignore\" for a BMC that tells another GUID than its host's",
+        )
+    })
 }
 
 fn role(text: &str) -> Result<Role, Wrong> {

@@ -80,6 +80,7 @@ pub(super) fn load(pair: &Pair, files: &dyn Files, findings: &mut Findings) -> O
             name: device.name.clone(),
             node: device.node,
             role: device.role,
+            identity: device.identity,
             kind,
         }));
     }

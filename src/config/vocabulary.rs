@@ -135,6 +135,7 @@ pub(super) const IPMI: Words = Words {
         "name",
         "type",
         "role",
+        "identity",
         "timeout",
         "address",
         "port",
@@ -153,6 +154,7 @@ pub(super) const REDFISH: Words = Words {
         "name",
         "type",
         "role",
+        "identity",
         "timeout",
         "address",
         "port",
@@ -193,7 +195,7 @@ const TABLES: [&Words; 11] =
 
 /// Words of keepalived, heartbeat and Pacemaker for things that tandem calls otherwise, and keys
 /// that are easily taken for ours.
-const FOREIGN: [(&str, &str); 43] = [
+const FOREIGN: [(&str, &str); 45] = [
     ("advert_int", "write keepalive in [timing], such as \"100ms\""),
     ("auth", "write key-file at the top, and make the key with: tandem keygen"),
     ("auth_pass", "write key-file at the top, and make the key with: tandem keygen"),
@@ -207,6 +209,7 @@ const FOREIGN: [(&str, &str); 43] = [
     ("dev", "write nic"),
     ("device", "write nic; a serial line is a [links.NAME] table with type = \"serial\""),
     ("garp_master_delay", "leave it out: addresses are announced at once and again"),
+    ("guid", "leave it out: a BMC is asked who it is"),
     ("haresources", "write the addresses as [[vips]]"),
     ("host", "write address"),
     ("interface", "write nic"),
@@ -235,6 +238,7 @@ const FOREIGN: [(&str, &str); 43] = [
     ("udpport", "write port in [links.NAME]"),
     ("unicast_peer", "write the addresses under [nodes.NAME.links]"),
     ("unicast_src_ip", "write the address under [nodes.NAME.links]"),
+    ("uuid", "leave it out: a BMC is asked who it is"),
     ("virtual_ipaddress", "write each address as [[vips]]"),
     ("virtual_router_id", "write cluster at the top: its name separates clusters on one wire"),
     ("vrrp_instance", "write cluster at the top, and each address as [[vips]]"),

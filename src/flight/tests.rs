@@ -13,7 +13,7 @@ use crate::types::{
     Seq, Session, Term, VipId,
 };
 
-const KINDS: usize = 16;
+const KINDS: usize = 17;
 
 /// The place of an input's kind; a new kind does not compile without one, and [`inputs`] must then
 /// have it too.
@@ -35,6 +35,7 @@ fn kind(input: &Input) -> usize {
         Input::ConfirmOff { .. } => 13,
         Input::Stop => 14,
         Input::Across { .. } => 15,
+        Input::Identity { .. } => 16,
     }
 }
 
@@ -105,6 +106,10 @@ fn inputs() -> Vec<Input> {
         Input::Done { op, outcome: Outcome::Unknown(why) },
         Input::Reading { op, reading: Ok(Power::Off) },
         Input::Reading { op, reading: Err(FenceFault::Credentials) },
+        Input::Identity {
+            device: DeviceId(255),
+            machine: MachineId { system: u64::MAX, proven: 1, ..MachineId::UNKNOWN },
+        },
         Input::ConfirmOff { request: RequestId(1), node: node(8), force: true },
         Input::Stop,
     ]

@@ -207,6 +207,7 @@ fn check_device(raw: &RawFence, nodes: &[PairNode], findings: &mut Findings) -> 
         node: node.id,
         level: raw.level.as_ref().map_or(1, |at| at.value),
         role: raw.role.as_ref().map(|at| at.value).unwrap_or_default(),
+        identity: raw.identity.as_ref().map(|at| at.value).unwrap_or_default(),
         timeout: raw.timeout.as_ref().map_or(timeout, |at| at.value),
         kind,
     })

@@ -2,7 +2,7 @@
 //!
 //! Knows digests; whether a device is its host's is the engine's to say.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::types::{DeviceId, MachineId};
 use crate::wire::guid;
@@ -24,11 +24,18 @@ pub(super) struct Learned {
 pub(super) struct Identities {
     machines: BTreeMap<DeviceId, MachineId>,
     uuids: BTreeMap<DeviceId, [u8; guid::LEN]>,
+    /// Those whose word does not count.
+    ignored: BTreeSet<DeviceId>,
     /// Those that have told something new.
     news: VecDeque<DeviceId>,
 }
 
 impl Identities {
+    /// From now on nothing that this device tells of itself is news.
+    pub(super) fn ignore(&mut self, id: DeviceId) {
+        self.ignored.insert(id);
+    }
+
     /// Takes in what an order has taught.
     pub(super) fn learn(&mut self, id: DeviceId, learned: Learned) {
         self.uuids.extend(learned.uuid.map(|uuid| (id, uuid)));
@@ -68,7 +75,7 @@ impl Identities {
     fn note(&mut self, id: DeviceId, machine: MachineId) {
         let known = self.machines.entry(id).or_default();
         let all = known.with(machine);
-        if *known != all {
+        if *known != all && !self.ignored.contains(&id) {
             *known = all;
             self.news.push_back(id);
         }
@@ -98,5 +105,8 @@ mod tests {
         let swapped = MachineId { proven: guid::digest([9; guid::LEN]), ..all };
         assert_eq!(identities.take_news(), Some((id, swapped)), "another board");
         assert_eq!(identities.uuid(id), None);
+        identities.ignore(DeviceId(4));
+        identities.learn(DeviceId(4), learned);
+        assert_eq!(identities.take_news(), None, "its word does not count");
     }
 }

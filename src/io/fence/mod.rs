@@ -34,7 +34,7 @@ use self::line::{ALIVE_TIMEOUT, Line};
 pub use self::redfish::COMMAND as REDFISH_COMMAND;
 use self::redfish::RedfishOrder;
 use self::told::{Told, log_verdict};
-use crate::config::device::{Device, DeviceKind, Role, Suite};
+use crate::config::device::{Device, DeviceKind, Identity, Role, Suite};
 use crate::types::{DeviceId, FenceFault, Instant, MachineId, OpId, Owner, Power};
 use crate::wire::ipmi::Weakness;
 use crate::wire::redfish::relay::Hint;
@@ -228,7 +228,7 @@ impl FencePool {
 
     /// Begins `job` on `device`, which is what its number stands for. It is answered by its
     /// deadline, once, also if it cannot be begun: see [`Self::take_completed`].
-    pub fn start(&mut self, registry: &Registry, now: Instant, job: Job, device: &Device) {
+    pub fn start(&mut self, registry: &Registry, now: Instant, mut job: Job, device: &Device) {
         let Job { op, device: id, order, .. } = job;
         if device.role == Role::Witness && matches!(order, Order::Off | Order::On) {
             log::error!("fence device={}: a witness is never told to switch", device.name);
@@ -242,6 +242,10 @@ impl FencePool {
         self.cancel_where(registry, now, |running| {
             running.device == id && running.order == Order::Check
         });
+        if device.identity == Identity::Ignore {
+            self.identities.ignore(id);
+            job.owner = Owner::default();
+        }
         self.begin(registry, now, job, Some(op), device);
     }
 
