@@ -356,14 +356,15 @@ impl Ladder {
         let cuts = level.devices.iter().any(|device| !level.witnesses.contains(device));
         let vain = in_vain(ground, level, cuts);
         if let Some((device, Doubt::Stray(_))) = vain {
-            let deadline = ground.now + level.timeout + ANSWER_MARGIN;
+            let deadline = ground.now + (level.timeout + ANSWER_MARGIN);
             let tries = vec![Try::ask(ground, device, level.timeout)];
             self.stage = Stage::Level { index, tries, deadline, last_off: 0, confirming: false };
             return Progress::Working;
         }
         if let Some((device, cause)) = vain.map(|(device, doubt)| (device, doubt.cause())) {
             self.give_up_level(ground, index, device, cause);
-            self.stage = Stage::Next { index: index + 1 };
+            let index = index + 1;
+            self.stage = Stage::Next { index };
             return self.advance(ground);
         }
         let first = self.rounds == 0;
@@ -423,9 +424,9 @@ impl Ground<'_> {
     }
 }
 
-/// For which device, and why, those of a level would be told in vain: one that is not the host's; or
-/// a witness beside those that cut that proves nothing, and does not begin to as long as the host
-/// is not heard.
+/// For which device, and why, those of a level would be told in vain: one that is not the host's;
+/// or a witness beside those that cut that proves nothing, and does not begin to as long as the
+/// host is not heard.
 fn in_vain(ground: &Ground<'_>, level: &Level, cuts: bool) -> Option<(DeviceId, Doubt)> {
     let mut doubted = level.devices.iter().filter_map(|id| Some((*id, (ground.doubt)(*id)?)));
     let forbids = |id: &DeviceId, doubt: &Doubt| {

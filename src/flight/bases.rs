@@ -10,8 +10,8 @@ use crate::types::heartbeat::{LINKS_MAX, NICS_MAX};
 use crate::types::{Heartbeat, Instant, LinkId, NodeId, Seq};
 
 const NODES: usize = 8;
-/// What a heartbeat may leave unsaid, one bit each: a MAC by its number, then the two digests and the
-/// machine.
+/// What a heartbeat may leave unsaid, one bit each: a MAC by its number, then the two digests and
+/// the machine.
 const UNSAID_CONFIG: u16 = 1 << NICS_MAX;
 const UNSAID_FAILCOUNT: u16 = 2 << NICS_MAX;
 const UNSAID_MACHINE: u16 = 4 << NICS_MAX;

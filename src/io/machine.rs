@@ -1,8 +1,8 @@
 //! What the configuration wants to know of this machine: its name, its NICs, their addresses, its
 //! consoles; and which machine it is.
 //!
-//! Asked once, at the start; it blocks for microseconds, and for [`BMC_MAX`] at most if its BMC does
-//! not answer its own host. What happens to NICs later comes from netlink.
+//! Asked once, at the start; it blocks for microseconds, and for [`BMC_MAX`] at most if its BMC
+//! does not answer its own host. What happens to NICs later comes from netlink.
 
 use core::time::Duration;
 use std::collections::BTreeMap;

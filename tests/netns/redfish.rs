@@ -156,8 +156,8 @@ fn a_certificate_that_is_not_the_pinned_one_degrades_and_then_freezes() {
     pair.end();
 }
 
-/// Row 29: the device of a belongs to a machine that is none of the pair's. It tells its UUID, and a
-/// tells its own.
+/// Row 29: the device of a belongs to a machine that is none of the pair's. It tells its UUID, and
+/// a tells its own.
 #[test]
 fn a_bmc_of_another_machine_is_told_nothing_over_redfish() {
     let stranger = |node| match node {

@@ -1,5 +1,5 @@
-//! Power that is lost with the BMC, and a meter that shows it: a witness is a script that speaks the
-//! fence agents' language, reads a meter, and can do nothing else.
+//! Power that is lost with the BMC, and a meter that shows it: a witness is a script that speaks
+//! the fence agents' language, reads a meter, and can do nothing else.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

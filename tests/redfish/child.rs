@@ -88,7 +88,8 @@ fn a_session_is_begun_used_and_ended() {
     assert!(server.bmc().sessions.is_empty());
 }
 
-/// The BMC is asked whose it is before it is told anything; also where an earlier child has found it.
+/// The BMC is asked whose it is before it is told anything; also where an earlier child has found
+/// it.
 #[test]
 fn a_system_that_is_not_the_hosts_is_told_nothing() {
     const UUID: &str = "4C4C4544-0042-3510-8052-B4C04F4A4632";

@@ -135,8 +135,8 @@ fn check_witnesses(raw: &Raw, node: &PairNode, findings: &mut Findings) {
     let cutters = || own.iter().filter(|device| !is_witness(device));
     if cutters().next().is_none() {
         let wrong = format!(
-            "nothing can cut the power of {name}: a witness only shows it. When {name} is lost with \
-             its power on, or was never heard by the other node's daemon, the pair freezes"
+            "nothing can cut the power of {name}: a witness only shows it. When {name} is lost \
+             with its power on, or was never heard by the other node's daemon, the pair freezes"
         );
         let instead =
             format!("write a [[fence]] table for {name} that cuts: its BMC, or an outlet");

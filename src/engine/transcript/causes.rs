@@ -33,7 +33,8 @@ pub fn frozen_text(cause: FrozenCause) -> &'static str {
         FrozenCause::WitnessOn => "its witness reads that it has power",
         FrozenCause::Answers => "its witness reads off, but its VIPs answer: is it that host's?",
         FrozenCause::NeverOn => {
-            "its witness reads off, but has not read on while the host was heard: is it that host's?"
+            "its witness reads off, and has not read on while the host was heard: is it that \
+             host's?"
         }
         FrozenCause::OwnMachine => "its fence device is this node's own: nothing is told to it",
         FrozenCause::OtherMachine => "its fence device is another machine's: nothing is told to it",

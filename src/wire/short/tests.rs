@@ -256,10 +256,12 @@ fn learned(turns: &mut Turns, heartbeat: &Heartbeat, count: usize) -> Heartbeat 
 
 #[test]
 fn everything_is_said_within_one_round_of_turns_wherever_it_begins() {
-    let mut few = sample();
+    // Which machine it is, is never said on a line.
+    let many = Heartbeat { machine: None, ..sample() };
+    let mut few = many;
     few.macs[7] = Some(Mac::NONE);
-    let none = Heartbeat { macs: [Some(Mac::NONE); NICS_MAX], ..sample() };
-    for (heartbeat, round) in [(sample(), 6), (few, 3), (none, 3)] {
+    let none = Heartbeat { macs: [Some(Mac::NONE); NICS_MAX], ..many };
+    for (heartbeat, round) in [(many, 6), (few, 3), (none, 3)] {
         let mut turns = Turns::new();
         for begin in 0..10 {
             turns.take(&heartbeat);
