@@ -253,7 +253,7 @@ fn a_node_that_starts_alone_without_a_proof_is_frozen() {
 }
 
 /// Row 13, the race of two that hold nothing: both start cold, no heartbeat passes, nobody answers
-/// for a VIP, and each may cut the other. The fence delay of B lets A be first: exactly one survives.
+/// for a VIP, and each may cut the other. The fence delay of B lets A be first: one survives.
 #[test]
 fn of_two_that_start_cold_in_a_cut_exactly_one_survives() {
     let Some(pair) = Pair::dark(pair::config()) else { return };
