@@ -110,10 +110,19 @@ fn inputs() -> Vec<Input> {
 }
 
 fn settings() -> Settings {
-    let levels = vec![Level { devices: vec![DeviceId(0)], timeout: Duration::from_secs(1) }];
+    let levels = vec![Level {
+        devices: vec![DeviceId(0)],
+        timeout: Duration::from_secs(1),
+        pace: Duration::ZERO,
+    }];
     Settings {
         local: node(1),
-        peers: vec![PeerSettings { node: node(2), levels, fence_delay: Duration::ZERO }],
+        peers: vec![PeerSettings {
+            node: node(2),
+            levels,
+            fence_delay: Duration::ZERO,
+            after_fence: AfterFence::PowersOn,
+        }],
         links: vec![LinkSettings {
             id: LinkId(0),
             keepalive: Duration::from_millis(100),
