@@ -28,7 +28,7 @@ use super::node::Node;
 use super::peer::Peer;
 use super::proof::Proofs;
 use super::role::Role;
-use super::settings::{AfterFence, Level};
+use super::settings::Level;
 use crate::types::{DeviceId, FenceFault, Instant, NodeId, OpId, Power};
 
 /// How often it is tried.

@@ -4,7 +4,6 @@ use core::fmt;
 
 use super::event::{Cause, Degradation, FrozenCause, ProofKind, Refusal};
 use super::handover::Stay;
-use crate::engine::transcript::state_word;
 use crate::types::{FenceFault, Names};
 
 /// What a frozen cause means.
@@ -16,6 +15,9 @@ pub fn frozen_text(cause: FrozenCause) -> &'static str {
         }
         FrozenCause::Refuses(FenceFault::Credentials) => {
             "its fence device refuses the user or the password"
+        }
+        FrozenCause::Refuses(FenceFault::Certificate) => {
+            "its fence device shows another certificate than the expected one: nothing was told to it"
         }
         FrozenCause::Refuses(FenceFault::Privilege) => {
             "its fence device denies this user the privilege to switch power"

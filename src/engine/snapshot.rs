@@ -199,6 +199,10 @@ pub struct DeviceView {
     pub level: u8,
     /// What it last said, and when.
     pub last: Option<(Result<Power, FenceFault>, Instant)>,
+    /// The last power it read, and when.
+    pub power: Option<(Power, Instant)>,
+    /// Since when it gives no reading.
+    pub failing_since: Option<Instant>,
     /// Whether its off is no proof, because its host was heard while it read off.
     pub distrusted: bool,
 }
@@ -237,6 +241,8 @@ impl Node {
                     node: device.node,
                     level: device.level,
                     last: device.last,
+                    power: device.power,
+                    failing_since: device.failing_since,
                     distrusted: self.devices.is_distrusted(device.id),
                 })
                 .collect(),

@@ -5,7 +5,9 @@ use core::time::Duration;
 
 use super::*;
 use crate::engine::input::Why;
-use crate::engine::settings::{Level, LinkSettings, Mark, PeerSettings, Record, Remembered};
+use crate::engine::settings::{
+    AfterFence, Level, LinkSettings, Mark, PeerSettings, Record, Remembered,
+};
 use crate::engine::{Input, Outcome, RequestId};
 use crate::types::heartbeat::{Flags, LINKS_MAX, NICS_MAX};
 use crate::types::{

@@ -12,7 +12,7 @@ use super::plan::{MACHINES_MAX, Plan, ms};
 use crate::engine::event::{Cause, Change, Life, ProofKind, Verdict};
 use crate::engine::{Answer, Event, Input, Order, Outcome, RequestId};
 use crate::types::heartbeat::LINKS_MAX;
-use crate::types::{FenceFault, Heartbeat, Instant, NodeId, PeerState, Power, Term};
+use crate::types::{Heartbeat, Instant, NodeId, PeerState, Power, Term};
 
 /// How long two may hold after a wrong word of an operator, once nothing keeps them from seeing
 /// each other: what a claim needs to count, to be repeated, and to be given way to.

@@ -135,6 +135,8 @@ pub(super) const RULES: &[(&str, &str, Rule)] = &[
     ("Devices", "interval", Rule::Skip),
     ("Device", "timeout", Rule::Skip),
     ("Device", "last", Rule::Word),
+    ("Device", "power", Rule::Skip),
+    ("Device", "failing_since", Rule::Skip),
     ("Device", "off_since", Rule::Past(Age::Contradiction)),
     ("Device", "check_at", Rule::Due),
     ("Holding", "failures", Rule::AtMost(8)),
