@@ -39,11 +39,16 @@ impl World {
             device.outlet_on = true;
         }
         self.ledger.devices_changed_at = self.now;
-        let lead = self.random.below(1_000_000_000_000);
-        let entry = &mut self.machines[machine];
-        if entry.powered {
+        self.boot_machine(machine);
+    }
+
+    /// A host that has no power is switched on; the daemon starts after the boot.
+    pub(super) fn boot_machine(&mut self, machine: usize) {
+        if self.machines[machine].powered {
             return;
         }
+        let lead = self.random.below(1_000_000_000_000);
+        let entry = &mut self.machines[machine];
         entry.powered = true;
         entry.boots += 1;
         entry.clock_lead = lead;

@@ -44,6 +44,7 @@ pub fn small_plan(nodes: u8, levels: &[u8]) -> Plan {
             deadtime: BEAT,
             initdead: BEAT,
             level_timeout: BEAT,
+            pace: BEAT,
             grace: BEAT,
             // Whoever was heard is silent by the next beat.
             path_hold: ms(0),
