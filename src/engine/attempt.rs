@@ -51,6 +51,8 @@ pub(super) struct Try {
     /// What the device last said after the command.
     reading: Option<Result<Power, FenceFault>>,
     pause: Duration,
+    /// Whether it was looked at in this round, and told then.
+    pub(super) told: bool,
     /// Whether its answers are told: those of the first round are.
     loud: bool,
 }
@@ -97,6 +99,7 @@ impl Try {
             command: before.filter(|_| !first),
             reading: None,
             pause: READ_PAUSE_MIN,
+            told: false,
             loud: first,
         }
     }
@@ -118,6 +121,7 @@ impl Try {
             command: None,
             reading: None,
             pause: READ_PAUSE_MIN,
+            told: false,
             loud: first,
         }
     }
@@ -134,6 +138,23 @@ impl Try {
             command: None,
             reading: None,
             pause: READ_PAUSE_MIN,
+            told: false,
+            loud: false,
+        }
+    }
+
+    /// A witness that proves nothing, beside devices that would be told in vain.
+    pub(super) fn forgo(device: DeviceId) -> Self {
+        Self {
+            device,
+            is_witness: true,
+            is_patient: false,
+            is_asked: false,
+            step: Step::Failed,
+            command: None,
+            reading: Some(Ok(Power::Off)),
+            pause: READ_PAUSE_MIN,
+            told: false,
             loud: false,
         }
     }
@@ -233,6 +254,7 @@ impl Try {
             // Whatever makes this node unfit to shoot has been taken in by then.
             Step::Looked if ground.may_judge && !over => {
                 let order = ground.order_in_time(self.device, Order::Off, left);
+                self.told |= order.is_some();
                 self.step = order.map_or(Step::Failed, |op| Step::Commanding { op });
             }
             Step::Looking { .. }

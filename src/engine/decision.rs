@@ -386,6 +386,9 @@ impl Node {
         match progress {
             Progress::Working => {}
             Progress::Off(level) => {
+                if level.is_cut() {
+                    peer.note_fenced_at(level.index());
+                }
                 let proof = Proof::from_fence(level);
                 let by = proof.kind();
                 peer.proof = Some(proof);
@@ -411,7 +414,9 @@ impl Node {
         let Some(peer) = self.peers.get_mut(index) else { return };
         let node = peer.node();
         if answers {
-            peer.ladder = None;
+            if let Some(mut ladder) = peer.ladder.take() {
+                ladder.cancel(out);
+            }
             peer.grace_until = Some(now + grace);
             self.change_role(Role::Isolated, Cause::FenceFailed(node), out);
         } else if self.role.get().state() != PeerState::Frozen {

@@ -57,6 +57,18 @@ pub struct PeerSettings {
     /// How long this node waits before it fences that peer when neither is known to hold anything:
     /// settles who shoots first at the cold start of a cut pair.
     pub fence_delay: Duration,
+    /// What becomes of it once its power was cut and this node has taken over.
+    pub after_fence: AfterFence,
+}
+
+/// What becomes of a node whose power was cut, once its service runs elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum AfterFence {
+    /// It stays off, for somebody to look at it.
+    #[default]
+    StaysOff,
+    /// It is powered on again, by the devices that cut its power.
+    PowersOn,
 }
 
 /// One level of the fence ladder.
@@ -69,6 +81,17 @@ pub struct Level {
     pub witnesses: Vec<DeviceId>,
     /// How long one attempt at this level may take, reading back included.
     pub timeout: Duration,
+    /// While frozen and nobody answers: how long after the beginning of an attempt at this level
+    /// the next one may begin at the earliest. A native device costs a few datagrams each time, an
+    /// agent a process.
+    pub pace: Duration,
+}
+
+impl Level {
+    /// Those of its devices that cut.
+    pub fn cutters(&self) -> impl Iterator<Item = DeviceId> + '_ {
+        self.devices.iter().filter(|device| !self.witnesses.contains(device)).copied()
+    }
 }
 
 /// One heartbeat path and its rhythm.

@@ -5,12 +5,8 @@
 use core::fmt;
 use core::time::Duration;
 
-mod causes;
-
-pub use self::causes::frozen_text;
-use self::causes::{fmt_proof, fmt_stray, proof_text};
-use super::event::{Cause, Change, Degradation, Event, Life, LinkState, Refusal, Verdict};
-use super::handover::Stay;
+use super::event::{Change, Degradation, Event, Life, LinkState, Verdict};
+use super::reasons::{fmt_cause, fmt_degradation, fmt_stay, frozen_text, proof_text, refusal_text};
 use crate::types::{Names, PeerState, Power};
 
 /// How loud an event is.
@@ -51,6 +47,7 @@ impl Event {
             | Self::Stalled { .. }
             | Self::FenceLevel { .. }
             | Self::FenceLevelFailed { .. }
+            | Self::PowerOnFailed { .. }
             | Self::VipGone { .. }
             | Self::VipStray { .. }
             | Self::Stays { .. }
@@ -90,6 +87,8 @@ impl Event {
             | Self::PeerHeard { .. }
             | Self::Granted { .. }
             | Self::Proven { .. }
+            | Self::PowerOn { .. }
+            | Self::PoweredOn { .. }
             | Self::Acquired { .. }
             | Self::VipRestored { .. } => Severity::Info,
         }
@@ -108,6 +107,9 @@ impl Event {
             | Self::FenceLevel { node, .. }
             | Self::FenceLevelFailed { node, .. }
             | Self::Frozen { node, .. }
+            | Self::PowerOn { node, .. }
+            | Self::PoweredOn { node }
+            | Self::PowerOnFailed { node, .. }
             | Self::TwoActives { node, .. }
             | Self::ConfirmedOff { node, .. } => names.node(*node),
             Self::Link { link, .. } | Self::Refused { link, .. } => names.link(*link),
@@ -156,6 +158,9 @@ impl Event {
             Self::FenceDevice { .. } => "fence-device",
             Self::FenceLevelFailed { .. } => "fence-level-failed",
             Self::Frozen { .. } => "frozen",
+            Self::PowerOn { .. } => "power-on",
+            Self::PoweredOn { .. } => "powered-on",
+            Self::PowerOnFailed { .. } => "power-on-failed",
             Self::Collision { .. } => "collision",
             Self::TwoActives { .. } => "two-actives",
             Self::Acquired { .. } => "acquired",
@@ -192,6 +197,9 @@ impl fmt::Display for Line<'_> {
             | Event::FenceDevice { .. }
             | Event::FenceLevelFailed { .. }
             | Event::Frozen { .. }
+            | Event::PowerOn { .. }
+            | Event::PoweredOn { .. }
+            | Event::PowerOnFailed { .. }
             | Event::ConfirmedOff { .. } => self.fmt_proving(f),
             Event::Collision { .. }
             | Event::TwoActives { .. }
@@ -305,6 +313,25 @@ impl Line<'_> {
                     frozen_text(*cause),
                     Ms(*retry_in)
                 )
+            }
+            Event::PowerOn { node, level } => {
+                let node = names.node(*node);
+                write!(f, "after-fence: powering {node} on again, by the devices of level {level}")
+            }
+            Event::PoweredOn { node } => {
+                write!(f, "after-fence: {} has power again", names.node(*node))
+            }
+            Event::PowerOnFailed { node, device, reading, retry_in } => {
+                let (node, device) = (names.node(*node), names.device(*device));
+                write!(f, "after-fence: {node} is not powered on: {device}: ")?;
+                match reading {
+                    Ok(power) => write!(f, "power {power}")?,
+                    Err(fault) => write!(f, "{fault}")?,
+                }
+                match retry_in {
+                    Some(time) => write!(f, "; trying again in {}", Ms(*time)),
+                    None => write!(f, "; given up: power it on by hand"),
+                }
             }
             Event::ConfirmedOff { node, force } => {
                 let forced = if *force { ", overruling evidence to the contrary" } else { "" };
@@ -425,121 +452,5 @@ fn link_text(state: LinkState) -> &'static str {
         LinkState::Late => "late",
         LinkState::OneWay => "one-way: the peer is heard, but does not hear us",
         LinkState::Down => "down",
-    }
-}
-
-fn refusal_text(reason: Refusal) -> &'static str {
-    match reason {
-        Refusal::Stranger => "not a configured peer",
-        Refusal::NotForUs => "addressed to another node",
-        Refusal::OtherLink => "sent on another link",
-        Refusal::Replayed => "heard before",
-        Refusal::Stale => "older than the replay window",
-        Refusal::Unproven => {
-            "of an incarnation that does not answer to ours: it does not hear us, or was recorded"
-        }
-        Refusal::Term => "with a term that nobody can have reached",
-    }
-}
-
-/// Writes why a role changed, with names.
-pub fn fmt_cause(f: &mut impl fmt::Write, cause: Cause, names: &Names) -> fmt::Result {
-    match cause {
-        Cause::Started => write!(f, "started"),
-        Cause::Adopted => write!(f, "an earlier daemon of this boot held the resources"),
-        Cause::ActiveHeard(node) => write!(f, "{} holds the resources", names.node(node)),
-        Cause::OtherFirst(node) => write!(f, "{} goes first", names.node(node)),
-        Cause::VipsAnswer(node) => {
-            write!(f, "{} is not heard, but its VIPs answer", names.node(node))
-        }
-        Cause::VipsSilent(node) => {
-            write!(f, "{} is lost and its VIPs are silent", names.node(node))
-        }
-        Cause::GraceOver(node) => {
-            write!(f, "{} has been unheard for isolated-grace", names.node(node))
-        }
-        Cause::PeerHeard(node) => write!(f, "{} is heard again", names.node(node)),
-        Cause::FenceFailed(node) => {
-            write!(f, "no fence level proved that {} is off", names.node(node))
-        }
-        Cause::Proof(kind) => fmt_proof(f, kind),
-        Cause::Acquired => write!(f, "all resources are held"),
-        Cause::AcquireFailed => write!(f, "the resources could not be acquired"),
-        Cause::Collision(node) => {
-            write!(f, "{} holds a later claim: giving way", names.node(node))
-        }
-        Cause::PathWorse(node) => {
-            write!(f, "a service NIC is bad here and good at {}: ", names.node(node))?;
-            write!(f, "handing over")
-        }
-        Cause::Released => write!(f, "all resources are given up"),
-        Cause::NotEligible => write!(f, "this node could not become active now"),
-        Cause::Stop => write!(f, "the daemon is to stop"),
-    }
-}
-
-/// Writes why a holder stays although its service path is bad, with names.
-pub fn fmt_stay(f: &mut impl fmt::Write, stay: Stay, names: &Names) -> fmt::Result {
-    match stay {
-        Stay::Unheard(node) => write!(f, "{} is not heard", names.node(node)),
-        Stay::NotBetter(node) => write!(f, "{} is no better off", names.node(node)),
-        Stay::ConfigDiffers(node) => {
-            write!(f, "the configuration of {} differs: its NICs may be others", names.node(node))
-        }
-        Stay::NotReady(node) => write!(f, "{} could not take over now", names.node(node)),
-        Stay::JustStarted(node) => {
-            write!(f, "{} has just started: what its NICs reach is not known", names.node(node))
-        }
-        Stay::Doubting => write!(f, "this daemon stood still, and asks itself what it holds"),
-        Stay::Resting(_) => {
-            write!(f, "the service was moved for a bad path a short while ago (path-rest)")
-        }
-        Stay::Waiting(_) => write!(f, "it has not been bad for long (path-hold)"),
-    }
-}
-
-/// Writes what is degraded, with names.
-pub fn fmt_degradation(f: &mut impl fmt::Write, what: Degradation, names: &Names) -> fmt::Result {
-    match what {
-        Degradation::PeerMissing(node) => {
-            write!(f, "{} is missing: nobody could take over", names.node(node))
-        }
-        Degradation::LinkDown(node, id) => {
-            let (link, node) = (names.link(id), names.node(node));
-            write!(f, "link {link} to {node} does not work both ways: a path less")
-        }
-        Degradation::PeerNotReady(node) => {
-            write!(f, "{} is heard, but could not take over now", names.node(node))
-        }
-        Degradation::FenceDevice(id) => {
-            let device = names.device(id);
-            write!(f, "fence device {device} gives no reading: a failover that needs it ")?;
-            write!(f, "would freeze")
-        }
-        Degradation::FenceContradicted(id) => {
-            let device = names.device(id);
-            write!(f, "fence device {device} read off while its host was heard: its off is no ")?;
-            write!(f, "proof, a failover that needs it would freeze")
-        }
-        Degradation::FenceStray(id, stray) => fmt_stray(f, names.device(id), stray),
-        Degradation::Record => write!(f, "the state directory cannot be written"),
-        Degradation::Mark => {
-            write!(f, "the runtime directory cannot be written: a restart would not adopt")
-        }
-        Degradation::ConfigDiffers(node) => {
-            write!(f, "the configuration of {} differs from ours", names.node(node))
-        }
-        Degradation::Parted(node, nic) => {
-            let (node, nic) = (names.node(node), names.nic(nic));
-            write!(
-                f,
-                "nothing passes to and from {node} over {nic}, though both have carrier: a "
-            )?;
-            write!(f, "switch port is dead, here or there")
-        }
-        Degradation::PathBad => {
-            write!(f, "a service NIC of this node has no carrier, or no ping target answers: ")?;
-            write!(f, "as a standby it fences nobody")
-        }
     }
 }

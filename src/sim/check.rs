@@ -106,6 +106,7 @@ impl World {
         ledger.gave[machine] = false;
         ledger.moved_at[machine] = None;
         ledger.degraded[machine] = 0;
+        ledger.powers_on[machine] = [None; MACHINES_MAX];
         ledger.told_held[machine] = None;
         ledger.hung[machine] = self.machines[machine].disk == super::Disk::Hangs;
         if self.ledger.forgets[machine] {
@@ -293,6 +294,9 @@ impl World {
         if order == Order::Check {
             return;
         }
+        if order == Order::On || self.is_powering_on(machine, device) {
+            return self.check_power_on(machine, device, order);
+        }
         let host = self.devices[device].host;
         let recent = self.plan.timing.level_timeout + ms(300);
         let goes_on = self.devices.iter().any(|device| {
@@ -426,6 +430,7 @@ impl World {
 
     /// What is told is true.
     pub(super) fn check_event(&mut self, machine: usize, event: &Event) {
+        self.note_proof(machine, event);
         if let Event::Frozen { node, cause, .. } = event {
             self.check_frozen(machine, *node, *cause);
         } else if let Event::Proven { node, by } = event {

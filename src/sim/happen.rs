@@ -65,6 +65,10 @@ impl World {
             self.announce(machine, vip);
             return;
         }
+        if let Work::Repeated { device, order, until } = work {
+            self.ask_device(machine, op, device, order, until);
+            return;
+        }
         daemon.finish(op);
         if daemon.acquiring == Some(op) {
             daemon.acquiring = None;
@@ -95,6 +99,11 @@ impl World {
                 self.tell_identity(machine, device, reading);
                 Input::Reading { op, reading }
             }
+            Work::SwitchedOn(device) => {
+                self.switch_on(device);
+                let reading = self.devices[device].acknowledges(self.is_fed(device));
+                Input::Reading { op, reading }
+            }
             Work::Read(device) => {
                 let reading = self.devices[device].reads(self.is_fed(device));
                 self.tell_identity(machine, device, reading);
@@ -105,6 +114,8 @@ impl World {
                 self.tell_identity(machine, device, reading);
                 Input::Reading { op, reading }
             }
+            Work::Repeated { .. } => return,
+            Work::Unanswered => Input::Reading { op, reading: Err(FenceFault::Unreachable) },
             Work::TimedOut => Input::Reading { op, reading: Err(FenceFault::Timeout) },
         };
         self.give(machine, input);
@@ -124,6 +135,19 @@ impl World {
             let device = DeviceId(device as u8);
             self.give(machine, Input::Identity { device, machine: said });
         }
+    }
+
+    fn switch_on(&mut self, device: usize) {
+        if !self.devices[device].obeys() {
+            return;
+        }
+        self.devices[device].outlet_on = true;
+        let wired = self.devices[device].wired;
+        if wired == OUTSIDER {
+            self.devices[device].outsider_on = true;
+            return;
+        }
+        self.boot_machine(wired);
     }
 
     fn cut(&mut self, device: usize) {

@@ -40,6 +40,7 @@ pub mod network;
 mod paths;
 pub mod plan;
 mod power_checks;
+mod powers;
 pub mod queue;
 mod random;
 pub mod search;

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::engine::settings::{Level, LinkSettings, PeerSettings, Settings};
+use crate::engine::settings::{AfterFence, Level, LinkSettings, PeerSettings, Settings};
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{
     BootId, DeviceId, Heartbeat, Incarnation, LinkId, Mac, MachineId, Names, NodeId,
@@ -31,6 +31,8 @@ pub struct Timing {
     pub initdead: Duration,
     /// What one attempt at a fence level may take.
     pub level_timeout: Duration,
+    /// Between two looks at a level where nobody answers, at least.
+    pub pace: Duration,
     /// How long an unheard peer whose VIPs answer is left serving.
     pub grace: Duration,
     /// How long a service path must be worse than a peer's before a holder hands over.
@@ -53,6 +55,7 @@ impl Timing {
         deadtime: ms(60),
         initdead: ms(300),
         level_timeout: ms(200),
+        pace: ms(500),
         grace: ms(500),
         path_hold: ms(50),
         path_rest: ms(2000),
@@ -100,6 +103,11 @@ pub struct Plan {
     pub timing: Timing,
     /// By machine: how long the others wait before they fence it when none is known to hold.
     pub fence_delays: [Duration; MACHINES_MAX],
+    /// How often an order is repeated to a fence device that does not answer; if it is not, it is
+    /// told at once that nobody is there.
+    pub repeats: Option<Duration>,
+    /// What becomes of a machine that was fenced.
+    pub after_fence: AfterFence,
     /// The number of the node that goes first when nothing else decides.
     pub preferred: Option<u8>,
     /// By machine: the digest of its configuration.
@@ -127,6 +135,8 @@ impl Default for Plan {
             identities: false,
             timing: Timing::QUICK,
             fence_delays,
+            repeats: None,
+            after_fence: AfterFence::StaysOff,
             preferred: None,
             config_digests: [7; MACHINES_MAX],
         }
@@ -219,7 +229,8 @@ impl Plan {
         let mut level = |count: u8| {
             let devices = ids(next, usize::from(count));
             next += devices.len();
-            Level { devices, witnesses: Vec::new(), timeout: self.timing.level_timeout }
+            let (timeout, pace) = (self.timing.level_timeout, self.timing.pace);
+            Level { devices, witnesses: Vec::new(), timeout, pace }
         };
         let mut levels: Vec<Level> = self.levels.iter().map(|count| level(*count)).collect();
         let witnesses = ids(first + self.cutters_per_host(), usize::from(self.witnesses));
@@ -231,6 +242,7 @@ impl Plan {
                 devices: Vec::new(),
                 witnesses: Vec::new(),
                 timeout: self.timing.level_timeout,
+                pace: self.timing.pace,
             });
         }
         if let Some(last) = levels.last_mut() {
@@ -262,6 +274,7 @@ impl Plan {
             node: Self::node_id(node),
             levels: self.ladder(node),
             fence_delay: self.fence_delays[node],
+            after_fence: self.after_fence,
         });
         let links = (0..self.links).map(|n| LinkSettings {
             id: LinkId(n),

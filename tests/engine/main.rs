@@ -21,6 +21,7 @@ mod freezing;
 mod ladder;
 mod machines;
 mod paths;
+mod power_on;
 mod recognition;
 mod rows;
 mod rows_rest;

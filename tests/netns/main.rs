@@ -25,6 +25,7 @@ mod daemon;
 mod keys;
 mod links;
 mod machines;
+mod outlets;
 mod paths;
 mod power;
 mod redfish;

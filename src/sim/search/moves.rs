@@ -301,6 +301,9 @@ impl State {
                 | Work::Restored(_)
                 | Work::Commanded(_)
                 | Work::Spared(_)
+                | Work::SwitchedOn(_)
+                | Work::Repeated { .. }
+                | Work::Unanswered
                 | Work::TimedOut => false,
             },
             Happening::Deliver { .. }
