@@ -47,7 +47,14 @@ pub enum Event {
         /// The peer.
         node: NodeId,
     },
-    /// A peer was not heard on any link for its deadtime.
+    /// What a late peer's kernel says of its host.
+    Kernel {
+        /// The peer.
+        node: NodeId,
+        /// What.
+        verdict: Kernel,
+    },
+    /// A peer was not heard on any link for its deadtime, or its host is dead.
     PeerLost {
         /// The peer.
         node: NodeId,
@@ -220,6 +227,18 @@ pub enum Event {
         reason: Refusal,
         /// How many of that reason since the start.
         count: u64,
+    },
+}
+
+/// What the kernel of a peer that is late on all links tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kernel {
+    /// It answers: the host lives, and its daemon is slow. It has its whole deadtime.
+    Answers,
+    /// It does not answer any more: the host is dead, or nothing passes to it. It is lost.
+    Silent {
+        /// How many questions in a row it has left unanswered on each link that could tell.
+        questions: u32,
     },
 }
 

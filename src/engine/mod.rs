@@ -39,6 +39,7 @@ mod operator;
 mod path;
 mod peer;
 pub mod proof;
+pub mod pulse;
 mod purge;
 pub mod role;
 mod screen;

@@ -16,6 +16,7 @@ use super::fence::Ladder;
 use super::freshness::Freshness;
 use super::link::Link;
 use super::proof::Proof;
+use super::pulse::Pulse;
 use super::settings::{LinkSettings, PeerSettings};
 use super::speech::Told;
 use crate::types::heartbeat::NICS_MAX;
@@ -104,6 +105,8 @@ pub(super) struct Peer {
     /// Up to which term this node granted it to take over; [`Term::NONE`] if not.
     pub(super) granted: Term,
     pub(super) ladder: Option<Ladder>,
+    /// What its kernel answers; nothing where kernels are not asked.
+    pub(super) pulse: Pulse,
     /// When one of its MACs last answered for a VIP.
     pub(super) answered_at: Option<Instant>,
     /// Whether the last tick found its VIPs silent.
@@ -143,6 +146,7 @@ impl Peer {
             proof_at: now,
             granted: Term::NONE,
             ladder: None,
+            pulse: Pulse::default(),
             answered_at: None,
             silent: false,
             grace_until: None,
@@ -302,6 +306,9 @@ impl Peer {
         self.said = None;
         self.granted = Term::NONE;
         self.introducing = None;
+        if life == Life::Rebooted {
+            self.pulse.distrust();
+        }
         for link in &mut self.links {
             link.reset();
         }
@@ -388,15 +395,19 @@ impl Peer {
         self.presence = presence;
         match presence {
             Presence::Late if !is_expected => out.push(Effect::Report(Event::PeerLate { node })),
-            Presence::Lost => {
-                self.presence_since = now;
-                let silent = now.since(self.heard_at().unwrap_or(started));
-                if !is_expected {
-                    let was_heard = self.was_heard();
-                    out.push(Effect::Report(Event::PeerLost { node, silent, was_heard }));
-                }
-            }
+            Presence::Lost => self.lose(now, started, out),
             Presence::Late | Presence::Heard | Presence::Unheard => {}
+        }
+    }
+
+    /// It is lost from now on.
+    pub(super) fn lose(&mut self, now: Instant, started: Instant, out: &mut Effects) {
+        self.presence = Presence::Lost;
+        self.presence_since = now;
+        let silent = now.since(self.heard_at().unwrap_or(started));
+        if !self.said_goodbye() {
+            let (node, was_heard) = (self.node(), self.was_heard());
+            out.push(Effect::Report(Event::PeerLost { node, silent, was_heard }));
         }
     }
 
@@ -429,5 +440,6 @@ impl Peer {
         self.said = None;
         self.answered_at = None;
         self.silent = false;
+        self.pulse.distrust();
     }
 }

@@ -6,9 +6,11 @@ use core::fmt;
 use core::time::Duration;
 
 use super::event::{
-    Cause, Change, Degradation, Event, FrozenCause, Life, LinkState, ProofKind, Refusal, Verdict,
+    Cause, Change, Degradation, Event, FrozenCause, Kernel, Life, LinkState, ProofKind, Refusal,
+    Verdict,
 };
 use super::handover::Stay;
+use super::telling::fmt_kernel;
 use crate::types::{FenceFault, Names, PeerState, Power};
 
 /// How loud an event is.
@@ -46,6 +48,7 @@ impl Event {
             | Self::VipNotRestored { .. } => Severity::Error,
             Self::PeerLost { .. }
             | Self::PeerLate { .. }
+            | Self::Kernel { .. }
             | Self::Stalled { .. }
             | Self::FenceLevel { .. }
             | Self::FenceLevelFailed { .. }
@@ -99,6 +102,7 @@ impl Event {
             Self::PeerRole { node, .. }
             | Self::PeerHeard { node, .. }
             | Self::PeerLate { node }
+            | Self::Kernel { node, .. }
             | Self::PeerLost { node, .. }
             | Self::Granted { node, .. }
             | Self::Proven { node, .. }
@@ -144,6 +148,8 @@ impl Event {
             Self::PeerHeard { .. } => "peer-heard",
             Self::PeerLate { .. } => "peer-late",
             Self::PeerLost { .. } => "peer-lost",
+            Self::Kernel { verdict: Kernel::Answers, .. } => "kernel-answers",
+            Self::Kernel { verdict: Kernel::Silent { .. }, .. } => "host-dead",
             Self::Link { .. } => "link",
             Self::Stalled { .. } => "stalled",
             Self::Nic { .. } => "nic",
@@ -179,6 +185,7 @@ impl fmt::Display for Line<'_> {
             | Event::PeerHeard { .. }
             | Event::PeerLate { .. }
             | Event::PeerLost { .. }
+            | Event::Kernel { .. }
             | Event::Link { .. }
             | Event::Stalled { .. }
             | Event::Nic { .. }
@@ -234,6 +241,7 @@ impl Line<'_> {
             Event::PeerLate { node } => {
                 write!(f, "peer {} is late on all links", names.node(*node))
             }
+            Event::Kernel { node, verdict } => fmt_kernel(f, names.node(*node), *verdict),
             Event::PeerLost { node, silent, was_heard } => {
                 let silence = if *was_heard { "silent for" } else { "not heard once in" };
                 write!(f, "peer {} lost: {silence} {}", names.node(*node), Ms(*silent))

@@ -39,6 +39,7 @@ pub mod machine;
 pub mod network;
 mod paths;
 pub mod plan;
+mod pulses;
 pub mod queue;
 mod random;
 pub mod search;

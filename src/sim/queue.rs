@@ -1,7 +1,7 @@
 //! What is under way in a world, and when it arrives.
 
 use crate::engine::settings::Record;
-use crate::types::{Heartbeat, Instant, Mac, OpId, VipId};
+use crate::types::{Heartbeat, Instant, LinkId, Mac, OpId, VipId};
 
 /// What is to happen.
 #[derive(Clone, Debug)]
@@ -21,6 +21,15 @@ pub enum Happening {
         vip: VipId,
         /// Whose MAC.
         mac: Mac,
+    },
+    /// A kernel's answer arrives.
+    Answer {
+        /// At which machine.
+        to: usize,
+        /// Of which one.
+        of: usize,
+        /// On which link.
+        link: LinkId,
     },
     /// A shell's operation goes on or ends.
     Shell {
@@ -185,6 +194,7 @@ impl Queue {
                 Some(
                     Happening::Deliver { .. }
                     | Happening::Shell { .. }
+                    | Happening::Answer { .. }
                     | Happening::Sense { .. }
                     | Happening::Boot { .. },
                 )
