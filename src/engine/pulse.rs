@@ -53,6 +53,8 @@ pub(super) struct Asking {
     next_round: Instant,
     /// When questions last left.
     asked_at: Option<Instant>,
+    /// Whether none had left shortly before: an answer does not say which question it is for.
+    is_lone: bool,
 }
 
 /// What is known of one peer's kernel.
@@ -74,8 +76,8 @@ pub(super) struct Pulse {
 struct Beat {
     /// Its last answer while its daemon was heard.
     answered_at: Option<Instant>,
-    /// The slowest answer of late.
-    round_trip: Duration,
+    /// Its slowest answer of late; nothing if none was to a question of which that is known.
+    round_trip: Option<Duration>,
     /// How many rounds in a row have left in this silence; each answer ends them all.
     rounds: u32,
     /// When the one left that makes them enough.
@@ -89,7 +91,7 @@ impl Asking {
         let dead_host_time = settings.dead_host_time?;
         let room = room(settings).unwrap_or(PAUSE_MAX);
         let pause = (room / ROUNDS_WANTED).clamp(PAUSE_MIN, PAUSE_MAX);
-        Some(Self { dead_host_time, pause, next_round: now, asked_at: None })
+        Some(Self { dead_host_time, pause, next_round: now, asked_at: None, is_lone: false })
     }
 }
 
@@ -141,13 +143,14 @@ impl Pulse {
         }
     }
 
-    /// An answer of a kernel whose daemon is heard, to what was asked at `asked_at`.
-    fn note_beat(&mut self, link: LinkId, at: Instant, asked_at: Option<Instant>) {
+    /// An answer of a kernel whose daemon is heard.
+    fn note_beat(&mut self, link: LinkId, at: Instant, asking: &Asking) {
         let Some(beat) = self.beats.get_mut(link.index()) else { return };
-        if let Some(asked_at) = asked_at
+        if let Some(asked_at) = asking.asked_at.filter(|_| asking.is_lone)
             && beat.answered_at.is_none_or(|before| before < asked_at)
         {
-            beat.round_trip = at.since(asked_at).max(beat.round_trip / 4 * 3);
+            let before = beat.round_trip.unwrap_or_default() / 4 * 3;
+            beat.round_trip = Some(at.since(asked_at).max(before));
         }
         beat.answered_at = beat.answered_at.max(Some(at));
     }
@@ -156,13 +159,13 @@ impl Pulse {
     /// if it may be that of a daemon. And how many questions the host has left unanswered.
     fn dead_at(&self, asking: &Asking) -> Option<(Instant, u32)> {
         let silent_since = self.silent_since.filter(|_| !self.answers)?;
-        let is_witness = |beat: &&Beat| {
-            let answered = beat.answered_at.is_some_and(|at| at + ANSWER_AGE_MAX >= silent_since);
-            answered && !beat.unasked
-        };
         let mut verdict = None;
-        for beat in self.beats.iter().filter(is_witness) {
-            let patience = asking.pause.max(beat.round_trip.saturating_mul(ROUND_TRIPS));
+        for beat in &self.beats {
+            let answered = beat.answered_at.is_some_and(|at| at + ANSWER_AGE_MAX >= silent_since);
+            let Some(round_trip) = beat.round_trip.filter(|_| answered && !beat.unasked) else {
+                continue;
+            };
+            let patience = asking.pause.max(round_trip.saturating_mul(ROUND_TRIPS));
             let heard_out = beat.enough_at? + patience;
             let (at, rounds) =
                 verdict.unwrap_or((silent_since + asking.dead_host_time, beat.rounds));
@@ -230,7 +233,8 @@ impl Node {
     pub(super) fn note_asked(&mut self, links: u16) {
         let now = self.now;
         let Some(asking) = self.asking.as_mut() else { return };
-        asking.asked_at = Some(now);
+        let before = asking.asked_at.replace(now);
+        asking.is_lone = before.is_none_or(|before| now >= before + INTERVAL / 2);
         for peer in self.peers.iter_mut().filter(|peer| peer.is_asked_quickly()) {
             peer.pulse.note_asked(links, now);
         }
@@ -248,7 +252,7 @@ impl Node {
         let Some(asking) = &self.asking else { return };
         let Some(peer) = self.peers.iter_mut().find(|peer| peer.node() == node) else { return };
         match peer.presence {
-            Presence::Heard => peer.pulse.note_beat(link, at, asking.asked_at),
+            Presence::Heard => peer.pulse.note_beat(link, at, asking),
             Presence::Late => {
                 peer.begin_silence();
                 if !core::mem::replace(&mut peer.pulse.answers, true) {

@@ -482,6 +482,7 @@ impl Trial {
             entry.release_fails = false;
             entry.mute = false;
             entry.unplugged = Default::default();
+            entry.unanswering = false;
             entry.deaf = Default::default();
             // A kernel that never answers is for the watchdog.
             let hangs = entry.daemon.as_ref().is_some_and(|daemon| daemon.acquiring.is_some());

@@ -43,6 +43,8 @@ pub struct Ledger {
     pub(super) disturbed_at: [Instant; MACHINES_MAX],
     /// When a link, its noise, a power or what asks last changed.
     pub(super) paths_changed_at: Instant,
+    /// By machine: when its kernel last ceased to answer.
+    pub(super) muzzled_at: [Instant; MACHINES_MAX],
     /// By machine and peer: when it last called the peer's host dead.
     pub(super) called_dead_at: [[Option<Instant>; MACHINES_MAX]; MACHINES_MAX],
     /// By machine: when its daemon was started.

@@ -182,6 +182,8 @@ pub struct Machine {
     pub mute: bool,
     /// By link: whether its cable is pulled out of this machine's NIC.
     pub unplugged: [bool; LINKS_MAX],
+    /// Whether its kernel answers nobody who asks for its link addresses.
+    pub unanswering: bool,
     /// Whether its daemon has ended in order.
     pub exited: bool,
     /// Whether its marks outlive a boot, which they must not.
@@ -208,6 +210,7 @@ impl Default for Machine {
             deaf: [false; NICS_MAX],
             mute: false,
             unplugged: [false; LINKS_MAX],
+            unanswering: false,
             exited: false,
             keeps_mark: false,
         }

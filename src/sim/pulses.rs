@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::World;
 use super::ledger::Word;
 use super::queue::Happening;
+use crate::engine::pulse::{ANSWER_AGE_MAX, INTERVAL};
 use crate::types::{Instant, LinkId, NodeId};
 
 impl World {
@@ -29,7 +30,7 @@ impl World {
         let cut =
             self.network.is_cut(index, machine, of) || self.network.is_cut(index, of, machine);
         let lost = self.random.percent(noise.loss) | self.random.percent(noise.loss);
-        if cut || lost || !self.machines[of].powered {
+        if cut || lost || !self.machines[of].powered || self.machines[of].unanswering {
             return;
         }
         let late = if self.random.percent(noise.late) { 2 } else { 0 };
@@ -51,6 +52,17 @@ impl World {
             self.set_cut(link, machine, other, unplugged);
             self.set_cut(link, other, machine, unplugged);
         }
+    }
+
+    /// A kernel ceases to answer, or answers again.
+    pub fn set_unanswering(&mut self, machine: usize, unanswering: bool) {
+        self.note_fault(|| {
+            let name = char::from(b'a' + machine as u8);
+            format!("the kernel of {name} answers nobody: {unanswering}")
+        });
+        self.machines[machine].unanswering = unanswering;
+        self.ledger.muzzled_at[machine] = self.now;
+        self.note_paths();
     }
 
     /// How long a peer may be silent at least.
@@ -95,8 +107,13 @@ impl World {
             let link = usize::from(link);
             !self.network.is_cut(link, machine, of) && !self.network.is_cut(link, of, machine)
         };
-        let could_answer =
-            self.machines[of].powered && !self.network.noise.is_any() && links.any(passes);
+        // One that has not answered for long is not expected to.
+        let unexpected = self.machines[of].unanswering
+            && self.now < self.ledger.muzzled_at[of] + ANSWER_AGE_MAX + INTERVAL + self.patience();
+        let could_answer = self.machines[of].powered
+            && !unexpected
+            && !self.network.noise.is_any()
+            && links.any(passes);
         self.expect(
             !could_answer || self.now < since,
             "a host is called dead whose kernel answers",

@@ -64,8 +64,12 @@ impl Trial {
         if self.world.plan.timing.dead_host.is_some() && self.random.percent(10) {
             let one = self.random.below(self.world.machines.len() as u64) as usize;
             let link = self.random.below(u64::from(self.world.plan.links)) as u8;
-            let unplugged = self.random.percent(60);
-            self.world.set_unplugged(one, link, unplugged);
+            let ends = self.random.percent(40);
+            if self.random.percent(30) {
+                self.world.set_unanswering(one, !ends);
+            } else {
+                self.world.set_unplugged(one, link, !ends);
+            }
         }
         self.world.steps < STEPS
     }

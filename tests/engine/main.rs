@@ -20,6 +20,7 @@ mod flight;
 mod freezing;
 mod ladder;
 mod paths;
+mod pulses;
 mod recognition;
 mod rows;
 mod rows_rest;
