@@ -26,6 +26,7 @@ mod keys;
 mod links;
 mod paths;
 mod power;
+mod pulse;
 mod redfish;
 mod replay;
 mod serial;
