@@ -6,10 +6,10 @@
 //! silent then for `dead-host-time` is lost without waiting for the deadtime.
 //!
 //! ```text
-//!                  late on all links          no answer to ROUNDS rounds or more, dead-host-time
-//!   asked slowly ───────────────────► asked ──────────────────────────────────────────────────► lost
-//!        ▲                            quickly ── an answer ──► a slow daemon: its whole deadtime
-//!        └──────── heard ────────────────┘
+//!                late on all links      no answer for ROUNDS rounds and dead-host-time
+//!   asked slowly ─────────────────► asked ──────────────────────────────────────────────► lost
+//!        ▲                        quickly ── an answer ──► a slow daemon: its whole deadtime
+//!        └──────── heard ───────────┘
 //! ```
 //!
 //! Silence says something only of a kernel that answered while its daemon was heard, a moment

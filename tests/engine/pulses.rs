@@ -135,8 +135,8 @@ fn a_nic_without_carrier_neither_calls_dead_nor_keeps_from_it() {
     world.expect_told(1, DEAD);
 }
 
-/// In: the standby itself stands still while the active dies, for less than a deadtime. Out: what it
-/// did not hear meanwhile is nobody's silence: it asks anew, in rounds of its own.
+/// In: the standby itself stands still while the active dies, for less than a deadtime. Out: what
+/// it did not hear meanwhile is nobody's silence: it asks anew, in rounds of its own.
 #[test]
 fn own_lateness_is_no_silence_of_a_kernel() {
     let mut world = World::settled(plan());
