@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use inputs::UsualInputs;
-use tandem::engine::settings::{LinkSettings, PeerSettings};
+use tandem::engine::settings::{AfterFence, LinkSettings, PeerSettings};
 use tandem::engine::{Node, Settings};
 use tandem::flight::{Encoder, Header};
 use tandem::io::flight::{Bounds, Recorder, list};
@@ -77,6 +77,7 @@ fn settings() -> Settings {
             node: NodeId::new(2).unwrap(),
             levels: Vec::new(),
             fence_delay: Duration::ZERO,
+            after_fence: AfterFence::StaysOff,
         }],
         links: vec![LinkSettings {
             id: LinkId(0),

@@ -7,7 +7,9 @@
 
 use core::time::Duration;
 
-use tandem::engine::settings::{Level, LinkSettings, Mark, PeerSettings, Record, Remembered};
+use tandem::engine::settings::{
+    AfterFence, Level, LinkSettings, Mark, PeerSettings, Record, Remembered,
+};
 use tandem::engine::{Effect, Effects, Input, Node, Outcome, RequestId, Settings, Why};
 use tandem::types::heartbeat::{Flags, LINKS_MAX, NICS_MAX};
 use tandem::types::{
@@ -97,11 +99,17 @@ fn settings(choices: &mut Choices<'_>) -> Settings {
                 device += 1;
                 DeviceId(device - 1)
             });
-            Level { devices: devices.collect(), timeout: Duration::from_millis(500) }
+            Level {
+                devices: devices.collect(),
+                timeout: Duration::from_millis(500),
+                pace: Duration::from_millis(200),
+            }
         });
         let levels = levels.collect();
         let fence_delay = Duration::from_millis(u64::from(choices.below(3)) * 100);
-        PeerSettings { node: node_id(peer + 2), levels, fence_delay }
+        let powers_on = choices.below(2) == 1;
+        let after_fence = if powers_on { AfterFence::PowersOn } else { AfterFence::StaysOff };
+        PeerSettings { node: node_id(peer + 2), levels, fence_delay, after_fence }
     });
     let peers = peers.collect();
     let links = (0..1 + choices.below(3)).map(|link| LinkSettings {

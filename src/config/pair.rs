@@ -12,6 +12,7 @@ use super::link::Baud;
 use super::network::{ServiceNic, Vip};
 use super::plan::{Runtime, Timing};
 use super::raw::Fencing;
+use crate::engine::settings::AfterFence;
 use crate::types::NodeId;
 
 /// The whole pair. What is missing was told about.
@@ -19,6 +20,7 @@ pub(super) struct Pair {
     pub(super) cluster: Option<String>,
     pub(super) key_file: Option<At<PathBuf>>,
     pub(super) preferred: Option<NodeId>,
+    pub(super) after_fence: AfterFence,
     pub(super) timing: Timing,
     pub(super) nodes: Vec<PairNode>,
     pub(super) nodes_place: Place,

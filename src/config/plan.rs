@@ -9,13 +9,19 @@ use super::device::Device;
 use super::key_file::HeartbeatKeys;
 use super::link::{SerialLinkConfig, UdpLinkConfig};
 use super::network::{ServiceNic, Vip};
-use super::pair::{Pair, PairCarrier, PairDevice, PairLink};
+use super::pair::{Pair, PairCarrier, PairDevice, PairKind, PairLink};
 use super::print;
 use super::secret::Secrets;
 use crate::engine::Settings;
-use crate::engine::settings::{Level, LinkSettings, PeerSettings};
+use crate::engine::settings::{AfterFence, Level, LinkSettings, PeerSettings};
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{BootId, DeviceId, Incarnation, LinkId, Mac, Names, NodeId};
+
+/// While a pair is frozen: between the beginnings of two looks at a device that does not answer, if
+/// a look is a few datagrams.
+const PACE_NATIVE: Duration = Duration::from_millis(500);
+/// The same where each look is a child process, most of which wait out their own timeouts.
+const PACE_CHILD: Duration = Duration::from_secs(2);
 
 /// Everything the daemon needs. Tables are ordered as their identifiers number them.
 #[derive(Clone, Debug)]
@@ -34,6 +40,8 @@ pub struct Plan {
     pub nodes: Vec<NodeId>,
     /// How long this node waits before it fences when neither is known to hold anything.
     pub fence_delay: Duration,
+    /// What becomes of a node whose power was cut, once its service runs elsewhere.
+    pub after_fence: AfterFence,
     /// The node that goes first when nothing else decides at a cold start.
     pub preferred: Option<NodeId>,
     /// What everything is called.
@@ -152,6 +160,7 @@ impl Plan {
                     node: ladder.node,
                     levels: ladder.levels.clone(),
                     fence_delay: self.fence_delay,
+                    after_fence: self.after_fence,
                 })
                 .collect(),
             links: self.links.iter().map(|link| link.settings).collect(),
@@ -189,6 +198,7 @@ pub(super) fn build(pair: Pair, local: NodeId, secrets: Option<Secrets>) -> Opti
         local,
         nodes: pair.nodes.iter().map(|node| node.id).collect(),
         fence_delay: this.fence_delay,
+        after_fence: pair.after_fence,
         preferred: pair.preferred,
         names,
         timing: pair.timing,
@@ -254,9 +264,22 @@ fn ladder(node: NodeId, devices: &[PairDevice]) -> Ladder {
         let numbered = (0..=u8::MAX).map(DeviceId).zip(devices);
         let ids = numbered.filter(|(_, device)| is_of_level(device)).map(|(id, _)| id);
         let timeout = devices.iter().filter(is_of_level).map(|device| device.timeout).max();
-        levels.push(Level { devices: ids.collect(), timeout: timeout.unwrap_or_default() });
+        let pace = devices.iter().filter(is_of_level).map(|device| pace(&device.kind)).max();
+        levels.push(Level {
+            devices: ids.collect(),
+            timeout: timeout.unwrap_or_default(),
+            pace: pace.unwrap_or_default(),
+        });
     }
     Ladder { node, levels }
+}
+
+/// How often a level is looked at while nobody answers there, at most.
+fn pace(kind: &PairKind) -> Duration {
+    match kind {
+        PairKind::Ipmi { .. } => PACE_NATIVE,
+        PairKind::Redfish { .. } | PairKind::Agent { .. } => PACE_CHILD,
+    }
 }
 
 fn names(pair: &Pair) -> Names {

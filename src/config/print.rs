@@ -10,6 +10,7 @@ use super::duration::print as time;
 use super::pair::{Pair, PairCarrier, PairDevice, PairKind, PairLink};
 use super::plan::{Priority, Runtime, Timing};
 use super::raw::Fencing;
+use crate::engine::settings::AfterFence;
 use crate::types::NodeId;
 
 /// `pair` as a file. Nothing if what every file needs is missing.
@@ -20,6 +21,13 @@ pub(super) fn print(pair: &Pair) -> Option<String> {
     if let Some(id) = pair.preferred {
         page.text("preferred", pair.node_name(id));
     }
+    page.text(
+        "after-fence",
+        match pair.after_fence {
+            AfterFence::StaysOff => "off",
+            AfterFence::PowersOn => "on",
+        },
+    );
     print_timing(&pair.timing, &mut page);
     for node in &pair.nodes {
         page.table(&["nodes", &node.name]);

@@ -14,6 +14,7 @@ use super::read::{self, NAME_LEN_MAX, Wrong};
 use super::redfish::{self, RawRedfish};
 use super::tree::{Scalar, Section};
 use super::vocabulary as words;
+use crate::engine::settings::AfterFence;
 use crate::types::{IpNet, NodeId};
 
 /// The highest fence level.
@@ -28,6 +29,7 @@ pub(super) struct Raw {
     pub(super) cluster: Option<At<String>>,
     pub(super) key_file: Option<At<PathBuf>>,
     pub(super) preferred: Option<At<String>>,
+    pub(super) after_fence: Option<At<AfterFence>>,
     pub(super) timing: RawTiming,
     pub(super) nodes: Vec<RawNode>,
     pub(super) nodes_place: Place,
@@ -172,6 +174,7 @@ pub(super) fn read(root: &Section<'_>, f: &mut Findings) -> Raw {
     let cluster = root.text("cluster", |text| read::line(text, NAME_LEN_MAX), "smw-pair", f);
     let key_file = root.text("key-file", read::path, "/etc/tandem/key", f);
     let preferred = root.text("preferred", read::name, "smw1", f);
+    let after_fence = root.text("after-fence", read::after_fence, "off", f);
     let timing = timing(&root.section("timing", "[timing]", f), f);
     let named = |key, header, f: &mut Findings| root.named_sections(key, header, f);
     let nodes = named("nodes", "[nodes.NAME]", f);
@@ -183,6 +186,7 @@ pub(super) fn read(root: &Section<'_>, f: &mut Findings) -> Raw {
         cluster,
         key_file,
         preferred,
+        after_fence,
         timing,
         nodes: nodes.into_iter().filter_map(|(name, section)| node(name, &section, f)).collect(),
         nodes_place: root.place_of("nodes"),

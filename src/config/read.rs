@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::network::NIC_NAME_LEN_MAX;
+use crate::engine::settings::AfterFence;
 use crate::types::IpNet;
 
 /// The longest path in bytes (the kernel's PATH_MAX without its closing zero).
@@ -24,6 +25,19 @@ pub(super) struct Wrong {
 impl Wrong {
     pub(super) fn new(wrong: impl Into<String>, instead: impl Into<String>) -> Self {
         Self { wrong: wrong.into(), instead: instead.into() }
+    }
+}
+
+/// What becomes of a node that was fenced.
+pub(super) fn after_fence(text: &str) -> Result<AfterFence, Wrong> {
+    match text {
+        "off" => Ok(AfterFence::StaysOff),
+        "on" => Ok(AfterFence::PowersOn),
+        _ => Err(Wrong::new(
+            format!("{text:?} is not what can become of a fenced node"),
+            "write \"off\" (it stays off, for somebody to look at it) or \"on\" (it is powered \
+             on again once its service runs on the other node)",
+        )),
     }
 }
 

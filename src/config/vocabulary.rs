@@ -35,6 +35,7 @@ pub(super) const ROOT: Words = Words {
         "cluster",
         "key-file",
         "preferred",
+        "after-fence",
         "timing",
         "nodes",
         "links",

@@ -85,6 +85,7 @@ impl Shell {
     ) {
         let order = match order {
             Order::Off => fence::Order::Off,
+            Order::On => fence::Order::On,
             Order::Read => fence::Order::Read,
             Order::Check => fence::Order::Check,
         };

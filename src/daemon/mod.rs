@@ -11,6 +11,7 @@ mod carry;
 mod clock_watch;
 mod device_status;
 mod flood;
+pub mod frozen;
 mod hearing;
 mod inspection;
 mod journal;

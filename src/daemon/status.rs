@@ -11,18 +11,20 @@ use core::time::Duration;
 pub(super) use link::link_reason;
 
 use super::device_status::said_text;
+use super::frozen::frozen;
 use super::remedy;
 use crate::config::Plan;
 use crate::engine::Snapshot;
 use crate::engine::event::Degradation;
 use crate::engine::handover::Stay;
+use crate::engine::reasons::{fmt_cause, fmt_degradation, fmt_stay};
 use crate::engine::snapshot::{PeerView, Waiting};
-use crate::engine::transcript::{fmt_cause, fmt_degradation, fmt_stay, frozen_text, state_word};
+use crate::engine::transcript::state_word;
 use crate::io::fence::FencePool;
 use crate::io::link::Link as Carrier;
 use crate::types::{Instant, Mac, Names, PeerState, VipId};
 use crate::wire::control::status::{
-    Change, Claim, Frozen, Health, KeyState, Nic, Node, NodeState, Refused, Status, Trouble, Vip,
+    Change, Claim, Health, KeyState, Nic, Node, NodeState, Refused, Status, Trouble, Vip,
 };
 
 /// How long a passive node shows whose VIP answers: it asks several times a second.
@@ -82,7 +84,7 @@ impl Sources<'_> {
 
     /// The whole document.
     pub fn status(&self) -> Status {
-        let frozen = self.frozen();
+        let frozen = frozen(self.now, self.view, self.names());
         Status {
             cluster: self.plan.cluster.clone(),
             node: self.names().node(self.view.node).to_owned(),
@@ -280,54 +282,6 @@ impl Sources<'_> {
         };
         fmt_stay(text, stay, self.names())?;
         write!(text, ", for another {} ms", millis(until.since(self.now)))
-    }
-
-    fn frozen(&self) -> Option<Frozen> {
-        if self.view.state != PeerState::Frozen {
-            return None;
-        }
-        let (peer, cause) =
-            self.view.peers.iter().find_map(|peer| Some((peer, peer.frozen_cause?)))?;
-        let name = self.names().node(peer.node);
-        let retry = peer.ladder_next.map_or(Duration::ZERO, |at| at.since(self.now));
-        Some(Frozen {
-            node: name.to_owned(),
-            cause: remedy::frozen_code(cause).to_owned(),
-            what: format!("no proof that {name} holds nothing: {}", frozen_text(cause)),
-            evidence: self.evidence(peer),
-            remedy: remedy::frozen_steps(cause, name),
-            since_ms: self.ago(self.view.since),
-            retry_in_ms: millis(retry),
-        })
-    }
-
-    fn evidence(&self, peer: &PeerView) -> Vec<String> {
-        let names = self.names();
-        let mut lines = Vec::new();
-        for link in &peer.links {
-            let name = names.link(link.id);
-            lines.push(match link.heard_at {
-                Some(at) => format!("link {name}: silent for {} ms", self.ago(at)),
-                None => format!("link {name}: never heard since this daemon's start"),
-            });
-        }
-        lines.push(match peer.answered_at {
-            Some(at) => format!("VIPs: last answered {} ms ago", self.ago(at)),
-            None => "VIPs: no answer since the peer became late".to_owned(),
-        });
-        for device in self.view.devices.iter().filter(|device| device.node == peer.node) {
-            let name = names.device(device.id);
-            lines.push(match device.last {
-                Some((Ok(power), at)) => {
-                    format!("fence device {name}: read {power} {} ms ago", self.ago(at))
-                }
-                Some((Err(fault), at)) => {
-                    format!("fence device {name}: {fault}, {} ms ago", self.ago(at))
-                }
-                None => format!("fence device {name}: not asked yet"),
-            });
-        }
-        lines
     }
 
     fn nodes(&self) -> Vec<Node> {

@@ -40,6 +40,8 @@ pub(super) struct Try {
     /// What the device last said after the command.
     reading: Option<Result<Power, FenceFault>>,
     pause: Duration,
+    /// Whether it was looked at in this round, and told then.
+    pub(super) told: bool,
     /// Whether its answers are told: those of the first round are.
     loud: bool,
 }
@@ -83,6 +85,7 @@ impl Try {
             command: before.filter(|_| !first),
             reading: None,
             pause: READ_PAUSE_MIN,
+            told: false,
             loud: first,
         }
     }
@@ -162,6 +165,7 @@ impl Try {
             // Whatever makes this node unfit to shoot has been taken in by then.
             Step::Looked if ground.may_judge && !over => {
                 let order = ground.order_in_time(self.device, Order::Off, left);
+                self.told |= order.is_some();
                 self.step = order.map_or(Step::Failed, |op| Step::Commanding { op });
             }
             Step::Looking { .. }

@@ -385,6 +385,7 @@ impl Node {
         match progress {
             Progress::Working => {}
             Progress::Off(level) => {
+                peer.note_fenced_at(level.index());
                 peer.proof = Some(Proof::from_fence(level));
                 peer.proof_at = now;
                 peer.ladder = None;
@@ -408,7 +409,9 @@ impl Node {
         let Some(peer) = self.peers.get_mut(index) else { return };
         let node = peer.node();
         if answers {
-            peer.ladder = None;
+            if let Some(mut ladder) = peer.ladder.take() {
+                ladder.cancel(out);
+            }
             peer.grace_until = Some(now + grace);
             self.change_role(Role::Isolated, Cause::FenceFailed(node), out);
         } else if self.role.get().state() != PeerState::Frozen {

@@ -28,6 +28,10 @@ pub(super) struct Device {
     timeout: Duration,
     /// What it last said, and when.
     pub(super) last: Option<(Result<Power, FenceFault>, Instant)>,
+    /// The last power it read, and when.
+    pub(super) power: Option<(Power, Instant)>,
+    /// Since when it gives no reading.
+    pub(super) failing_since: Option<Instant>,
     /// Since when it reads off, reading for reading.
     off_since: Option<Instant>,
     check: Option<OpId>,
@@ -55,6 +59,8 @@ impl Devices {
                     level: u8::try_from(index + 1).unwrap_or(u8::MAX),
                     timeout: level.timeout,
                     last: None,
+                    power: None,
+                    failing_since: None,
                     off_since: None,
                     check: None,
                     check_at: now,
@@ -116,6 +122,15 @@ impl Device {
     fn note(&mut self, reading: Result<Power, FenceFault>, now: Instant) {
         self.last = Some((reading, now));
         match reading {
+            Ok(power @ (Power::Off | Power::On)) => {
+                self.power = Some((power, now));
+                self.failing_since = None;
+            }
+            Ok(Power::Unknown) | Err(_) => {
+                self.failing_since.get_or_insert(now);
+            }
+        }
+        match reading {
             Ok(Power::Off) => {
                 self.off_since.get_or_insert(now);
             }
@@ -128,6 +143,7 @@ impl Device {
     fn forget_off(&mut self) {
         self.off_since = None;
         self.last = self.last.filter(|(reading, _)| *reading != Ok(Power::Off));
+        self.power = self.power.filter(|(power, _)| *power != Power::Off);
     }
 
     /// Whether it gives no reading, as far as is known.

@@ -139,6 +139,29 @@ pub enum Event {
         /// When the ladder is climbed again.
         retry_in: Duration,
     },
+    /// A node whose power was cut is powered on again, now that its service runs here.
+    PowerOn {
+        /// The node.
+        node: NodeId,
+        /// By the devices of which level, counted from 1.
+        level: u8,
+    },
+    /// It has power again: all devices of that level read on.
+    PoweredOn {
+        /// The node.
+        node: NodeId,
+    },
+    /// It could not be powered on.
+    PowerOnFailed {
+        /// The node.
+        node: NodeId,
+        /// The device that did not report on.
+        device: DeviceId,
+        /// What it said last.
+        reading: Result<Power, FenceFault>,
+        /// When it is tried again; nothing if it is given up.
+        retry_in: Option<Duration>,
+    },
     /// A VIP of ours is claimed by another MAC.
     Collision {
         /// The VIP.

@@ -1,48 +1,57 @@
 //! The fence ladder of one peer: levels in order, and when to climb again.
 //!
 //! ```text
-//!   delay ──► level 1 ──────► level 2 ──► … ──► rest (frozen) ──► level 1
-//!                │ all devices read off            back-off, for ever
-//!                ▼
-//!              proof
+//!   delay ──► level 1 ──► level 2 ──► … ──► frozen: every level by itself, for ever
+//!                │ all devices read off        look ──► off, read ──┐
+//!                ▼                              ▲   rest            │ all devices read off
+//!              proof ◄──────────────────────────┴───────────────────┘
 //! ```
 //!
-//! How one device of a level is told and read is in [`super::attempt`].
+//! Once all levels have failed, none waits for another one any more: a device that hangs must not
+//! hold up the look that would find another one answering. A level at which nobody answers is
+//! looked at again as soon as its pace allows, so that a device that answers again is found at
+//! once; one that answers and gives no proof is left alone for longer each time: it may lock out
+//! a user whose password it refuses.
 //!
-//! Where several devices make a level, each one's off is of another moment, and somebody may switch
-//! an outlet on again meanwhile. So once all have read off, all but the last to do so are read
-//! again: if they still read off, there was a moment, that of the last one's reading, at which all
-//! were off, and the host lost its power then at the latest.
+//! How one level is attempted is in [`super::climb`].
 
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::attempt::{Step, Try};
+use super::climb::{Climb, End, Ended};
 use super::effect::{Effect, Effects};
 use super::event::{Event, FrozenCause};
 use super::input::Order;
 use super::settings::PeerSettings;
+use super::snapshot::{Doing, LevelView};
 use crate::types::{DeviceId, FenceFault, Instant, NodeId, OpId, Power};
 
-/// The first rest between two climbs of the ladder.
+/// The first rest of a level whose devices answer and prove nothing.
 pub(super) const REST_MIN: Duration = Duration::from_millis(500);
 /// The longest rest: each is twice the one before, up to this.
 pub(super) const REST_MAX: Duration = Duration::from_secs(5);
-/// How much longer than its level's timeout the engine waits for an answer of the shell, so that
-/// the shell's own verdict, which knows the reason, comes first: every order is to be answered
-/// within what is left of the timeout, and none is given when nothing is.
-const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+/// The rest between the first round and the looks that follow it: short, because a device that
+/// answers again within it is not asked.
+const REST_FIRST: Duration = Duration::from_millis(250);
+/// How often it is told at most that a level fails for another reason than before.
+const TOLD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Evidence that all devices of one level read off after they were told to cut the power.
 #[derive(Debug)]
 pub(super) struct LevelOff {
     node: NodeId,
+    index: usize,
 }
 
 impl LevelOff {
     pub(super) fn node(&self) -> NodeId {
         self.node
+    }
+
+    /// Which level, counted from 0.
+    pub(super) fn index(&self) -> usize {
+        self.index
     }
 }
 
@@ -63,14 +72,19 @@ impl Ops {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Ladder {
     stage: Stage,
-    /// How many times all levels have failed.
-    rounds: u32,
-    /// Why the last level failed of those that were tried.
-    cause: Option<FrozenCause>,
-    /// Why each level failed when it last did: what repeats itself is told once.
-    told: Vec<Option<FrozenCause>>,
-    /// The devices that may have carried out a command of this climb, and how the last one ended.
-    commanded: Vec<(DeviceId, Result<(), FenceFault>)>,
+    /// By level: how it last failed. What repeats itself is told once.
+    failed: Vec<Option<Failure>>,
+    /// The devices that may have carried out a command of this ladder, and how the last one ended.
+    commanded: Vec<(DeviceId, Ended)>,
+}
+
+/// How a level failed.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Failure {
+    cause: FrozenCause,
+    /// What of it was told last, and when.
+    told: FrozenCause,
+    told_at: Instant,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -82,20 +96,30 @@ enum Stage {
     Next {
         index: usize,
     },
-    Level {
+    /// The first round.
+    First {
         index: usize,
-        tries: Vec<Try>,
-        /// [`ANSWER_MARGIN`] after its timeout is over.
-        deadline: Instant,
-        /// The one of `tries` that was the last to read off.
-        last_off: usize,
-        /// Whether all read off, and all but that one are being read again.
-        confirming: bool,
+        climb: Climb,
     },
-    Rest {
-        until: Instant,
+    /// All levels have failed, and each is looked at by itself.
+    Frozen {
+        watches: Vec<Watch>,
     },
     Over,
+}
+
+/// One level of a frozen ladder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Watch {
+    step: WatchStep,
+    /// How many times in a row somebody answered, and it was no proof.
+    refusals: u32,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum WatchStep {
+    Rest { until: Instant },
+    Climb(Climb),
 }
 
 /// Where a ladder stands after it was advanced.
@@ -105,11 +129,12 @@ pub(super) enum Progress {
     Working,
     /// A level has just proved the power off.
     Off(LevelOff),
-    /// The last level has just failed: frozen.
+    /// A level has just failed, all others have failed before, and none may yet succeed by what it
+    /// was told: frozen.
     Exhausted {
         /// Why.
         cause: FrozenCause,
-        /// Until the next round.
+        /// When a level is looked at next.
         retry_in: Duration,
         /// Whether it is the first round.
         first: bool,
@@ -132,25 +157,50 @@ pub(super) struct Ground<'a> {
 impl Ladder {
     /// A ladder that is climbed after `delay`.
     pub(super) fn new(now: Instant, delay: Duration) -> Self {
-        Self {
-            stage: Stage::Delay { until: now + delay },
-            rounds: 0,
-            cause: None,
-            told: Vec::new(),
-            commanded: Vec::new(),
+        let stage = Stage::Delay { until: now + delay };
+        Self { stage, failed: Vec::new(), commanded: Vec::new() }
+    }
+
+    /// Why the last level failed when it last did; nothing while the first round is under way.
+    pub(super) fn frozen_cause(&self) -> Option<FrozenCause> {
+        match self.stage {
+            Stage::Frozen { .. } => Some(self.last_cause()),
+            Stage::Delay { .. } | Stage::Next { .. } | Stage::First { .. } | Stage::Over => None,
         }
     }
 
-    /// Why the last round failed; nothing while the first is under way.
-    pub(super) fn frozen_cause(&self) -> Option<FrozenCause> {
-        if self.rounds > 0 { self.cause } else { None }
+    fn last_cause(&self) -> FrozenCause {
+        self.failed.last().copied().flatten().map_or(FrozenCause::NoDevice, |failed| failed.cause)
+    }
+
+    /// What is being done at each level, and how each failed when it last did.
+    pub(super) fn views(&self) -> Vec<LevelView> {
+        let view = |(index, doing): (usize, Doing)| LevelView {
+            level: level_number(index),
+            cause: self.failed.get(index).copied().flatten().map(|failed| failed.cause),
+            doing,
+        };
+        match &self.stage {
+            Stage::First { index, climb } => vec![view((*index, climb.doing()))],
+            Stage::Frozen { watches } => watches
+                .iter()
+                .map(|watch| match &watch.step {
+                    WatchStep::Rest { until } => Doing::Resting { until: *until },
+                    WatchStep::Climb(climb) => climb.doing(),
+                })
+                .enumerate()
+                .map(view)
+                .collect(),
+            Stage::Delay { .. } | Stage::Next { .. } | Stage::Over => Vec::new(),
+        }
     }
 
     /// Whether a command may have reached a device and has no verdict yet.
     pub(super) fn is_under_way(&self) -> bool {
-        match self.stage {
-            Stage::Level { .. } | Stage::Next { .. } => true,
-            Stage::Delay { .. } | Stage::Rest { .. } | Stage::Over => false,
+        match &self.stage {
+            Stage::First { .. } | Stage::Next { .. } => true,
+            Stage::Frozen { watches } => watches.iter().any(Watch::is_decisive),
+            Stage::Delay { .. } | Stage::Over => false,
         }
     }
 
@@ -158,10 +208,12 @@ impl Ladder {
     pub(super) fn is_due(&self, now: Instant) -> bool {
         match &self.stage {
             Stage::Next { .. } => true,
-            Stage::Delay { until: at } | Stage::Rest { until: at } => now >= *at,
-            Stage::Level { tries, deadline, .. } => {
-                now >= *deadline || tries.iter().any(|t| matches!(t.step, Step::Looked))
-            }
+            Stage::Delay { until } => now >= *until,
+            Stage::First { climb, .. } => climb.is_due(now),
+            Stage::Frozen { watches } => watches.iter().any(|watch| match &watch.step {
+                WatchStep::Rest { until } => now >= *until,
+                WatchStep::Climb(climb) => climb.is_due(now),
+            }),
             Stage::Over => false,
         }
     }
@@ -169,19 +221,9 @@ impl Ladder {
     /// When it wants to be advanced next.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         match &self.stage {
-            Stage::Delay { until } | Stage::Rest { until } => Some(*until),
-            Stage::Level { tries, deadline, .. } => {
-                let pauses = tries.iter().filter_map(|t| match t.step {
-                    Step::Pausing { until } => Some(until),
-                    Step::Looking { .. }
-                    | Step::Looked
-                    | Step::Commanding { .. }
-                    | Step::Reading { .. }
-                    | Step::Off
-                    | Step::Failed => None,
-                });
-                Some(pauses.min().map_or(*deadline, |until| until.min(*deadline)))
-            }
+            Stage::Delay { until } => Some(*until),
+            Stage::First { climb, .. } => Some(climb.next_deadline()),
+            Stage::Frozen { watches } => watches.iter().map(Watch::next_deadline).min(),
             Stage::Next { .. } | Stage::Over => None,
         }
     }
@@ -194,155 +236,199 @@ impl Ladder {
         op: OpId,
         reading: Result<Power, FenceFault>,
     ) -> Option<(DeviceId, bool)> {
-        let Stage::Level { tries, deadline, last_off, confirming, .. } = &mut self.stage else {
-            return None;
-        };
-        let left = ground.left(*deadline);
-        for (place, attempt) in tries.iter_mut().enumerate() {
-            match attempt.step {
-                Step::Looking { op: ours } if ours == op => {
-                    attempt.note_look(ground, reading);
-                    if matches!(attempt.step, Step::Off) {
-                        *last_off = place;
-                    }
-                    return Some((attempt.device, true));
-                }
-                Step::Commanding { op: ours } if ours == op => {
-                    attempt.note_command(ground, reading, left);
-                    if let Some(ended @ (Ok(()) | Err(FenceFault::Timeout))) = attempt.command {
-                        let device = attempt.device;
-                        let known = self.commanded.iter_mut().find(|(known, _)| *known == device);
-                        match known {
-                            Some((_, before)) => *before = ended,
-                            None => self.commanded.push((device, ended)),
-                        }
-                    }
-                    return Some((attempt.device, matches!(attempt.step, Step::Failed)));
-                }
-                Step::Reading { op: ours } if ours == op => {
-                    attempt.note_reading(ground, reading, left);
-                    if !matches!(attempt.step, Step::Off) {
-                        *confirming = false;
-                    } else if !*confirming {
-                        *last_off = place;
-                    }
-                    return Some((attempt.device, true));
-                }
-                Step::Looking { .. }
-                | Step::Looked
-                | Step::Commanding { .. }
-                | Step::Reading { .. }
-                | Step::Pausing { .. }
-                | Step::Off
-                | Step::Failed => {}
+        let answered = match &mut self.stage {
+            Stage::First { climb, .. } => climb.answer(ground, op, reading),
+            Stage::Frozen { watches } => {
+                watches.iter_mut().find_map(|watch| match &mut watch.step {
+                    WatchStep::Climb(climb) => climb.answer(ground, op, reading),
+                    WatchStep::Rest { .. } => None,
+                })
+            }
+            Stage::Delay { .. } | Stage::Next { .. } | Stage::Over => None,
+        }?;
+        let device = answered.device;
+        if let Some(ended) = answered.commanded {
+            let known = self.commanded.iter_mut().find(|(known, _)| *known == device);
+            match known {
+                Some((_, before)) => *before = ended,
+                None => self.commanded.push((device, ended)),
             }
         }
-        None
+        Some((device, answered.tells))
     }
 
     /// Goes as far as it can at this moment.
     pub(super) fn advance(&mut self, ground: &mut Ground<'_>) -> Progress {
         match &mut self.stage {
             Stage::Over => Progress::Working,
-            Stage::Delay { until } | Stage::Rest { until } => {
-                if ground.may_judge && ground.now >= *until {
-                    self.begin_level(ground, 0)
-                } else {
-                    Progress::Working
-                }
+            Stage::Delay { until } => {
+                let due = ground.may_judge && ground.now >= *until;
+                if due { self.begin_level(ground, 0) } else { Progress::Working }
             }
             Stage::Next { index } => {
                 let index = *index;
                 if ground.may_judge { self.begin_level(ground, index) } else { Progress::Working }
             }
-            Stage::Level { index, tries, deadline, last_off, confirming } => {
-                let (index, over) = (*index, ground.may_judge && ground.now >= *deadline);
-                let left = ground.left(*deadline);
-                for attempt in tries.iter_mut() {
-                    attempt.advance(ground, left, over);
-                }
-                if tries.iter().all(|t| matches!(t.step, Step::Off)) {
-                    if tries.len() == 1 || *confirming {
-                        self.stage = Stage::Over;
-                        return Progress::Off(LevelOff { node: ground.peer.node });
-                    }
-                    *confirming = true;
-                    let others = tries.iter_mut().enumerate();
-                    for (_, attempt) in others.filter(|(place, _)| place != last_off) {
-                        attempt.step = attempt.read(ground, left);
+            Stage::First { index, climb } => {
+                let index = *index;
+                match climb.advance(ground) {
+                    None => Progress::Working,
+                    Some(End::Off) => self.succeed(ground, index),
+                    Some(End::Failed { device, cause, .. }) => {
+                        self.note_failure(ground, index, device, cause);
+                        self.stage = Stage::Next { index: index + 1 };
+                        self.advance(ground)
                     }
                 }
-                let failed = tries.iter().find(|t| matches!(t.step, Step::Failed));
-                let Some((device, cause)) = failed.map(|t| (t.device, t.cause(ground))) else {
-                    return Progress::Working;
-                };
-                self.give_up_level(ground, index, device, cause);
-                self.stage = Stage::Next { index: index + 1 };
-                self.advance(ground)
             }
+            Stage::Frozen { .. } => self.watch(ground),
         }
     }
 
     /// Gives up every answer that is still open.
     pub(super) fn cancel(&mut self, out: &mut Effects) {
-        if let Stage::Level { tries, .. } = &self.stage {
-            for attempt in tries {
-                attempt.cancel(out);
-            }
+        match &self.stage {
+            Stage::First { climb, .. } => climb.cancel(out),
+            Stage::Frozen { watches } => watches.iter().for_each(|watch| watch.cancel(out)),
+            Stage::Delay { .. } | Stage::Next { .. } | Stage::Over => {}
         }
         self.stage = Stage::Over;
     }
 
-    fn give_up_level(
+    fn succeed(&mut self, ground: &mut Ground<'_>, index: usize) -> Progress {
+        self.cancel(ground.out);
+        Progress::Off(LevelOff { node: ground.peer.node, index })
+    }
+
+    fn note_failure(
         &mut self,
         ground: &mut Ground<'_>,
         index: usize,
         device: DeviceId,
         cause: FrozenCause,
     ) {
-        self.cancel(ground.out);
-        self.cause = Some(cause);
-        self.told.resize(self.told.len().max(index + 1), None);
-        let told = self.told.get_mut(index).and_then(|told| told.replace(cause));
-        if told != Some(cause) {
-            ground.out.push(Effect::Report(Event::FenceLevelFailed {
-                node: ground.peer.node,
-                level: level_number(index),
-                device,
-                cause,
-            }));
+        self.failed.resize(self.failed.len().max(index + 1), None);
+        let Some(failed) = self.failed.get_mut(index) else { return };
+        let (now, before) = (ground.now, *failed);
+        let is_news = before
+            .is_none_or(|before| before.told != cause && now >= before.told_at + TOLD_INTERVAL);
+        let (told, told_at) = match before {
+            Some(before) if !is_news => (before.told, before.told_at),
+            Some(_) | None => (cause, now),
+        };
+        *failed = Some(Failure { cause, told, told_at });
+        if is_news {
+            let (node, level) = (ground.peer.node, level_number(index));
+            let event = Event::FenceLevelFailed { node, level, device, cause };
+            ground.out.push(Effect::Report(event));
         }
     }
 
     fn begin_level(&mut self, ground: &mut Ground<'_>, index: usize) -> Progress {
-        let Some(level) = ground.peer.levels.get(index) else { return self.rest(ground) };
-        if self.rounds == 0 {
-            ground.out.push(Effect::Report(Event::FenceLevel {
-                node: ground.peer.node,
-                level: level_number(index),
-            }));
-        }
-        let first = self.rounds == 0;
-        let commanded = &self.commanded;
-        let tries = level.devices.iter().map(|device| {
-            let commanded = commanded.iter().find(|(commanded, _)| commanded == device);
-            let before = commanded.map(|(_, ended)| *ended);
-            Try::begin(ground, *device, level.timeout, first, before)
-        });
-        let tries = tries.collect();
-        let deadline = ground.now + level.timeout + ANSWER_MARGIN;
-        self.stage = Stage::Level { index, tries, deadline, last_off: 0, confirming: false };
+        let Some(level) = ground.peer.levels.get(index) else { return self.freeze(ground) };
+        let (node, number) = (ground.peer.node, level_number(index));
+        ground.out.push(Effect::Report(Event::FenceLevel { node, level: number }));
+        let climb = Climb::begin(ground, level, true, |_| None);
+        self.stage = Stage::First { index, climb };
         Progress::Working
     }
 
-    fn rest(&mut self, ground: &Ground<'_>) -> Progress {
-        let cause = self.cause.unwrap_or(FrozenCause::NoDevice);
-        let doublings = self.rounds.min(8);
-        let retry_in = REST_MIN.saturating_mul(1 << doublings).min(REST_MAX);
-        self.rounds = self.rounds.saturating_add(1);
-        self.cause = Some(cause);
-        self.stage = Stage::Rest { until: ground.now + retry_in };
-        Progress::Exhausted { cause, retry_in, first: self.rounds == 1 }
+    /// All levels have failed once. Each is looked at again, by itself.
+    fn freeze(&mut self, ground: &Ground<'_>) -> Progress {
+        let until = ground.now + REST_FIRST;
+        let watch = Watch { step: WatchStep::Rest { until }, refusals: 0 };
+        self.stage = Stage::Frozen { watches: vec![watch; ground.peer.levels.len()] };
+        self.exhausted(ground, true)
+    }
+
+    fn exhausted(&self, ground: &Ground<'_>, first: bool) -> Progress {
+        let next = self.next_deadline();
+        let retry_in = next.map_or(Duration::ZERO, |at| at.since(ground.now));
+        Progress::Exhausted { cause: self.last_cause(), retry_in, first }
+    }
+
+    /// Looks at every level whose time has come.
+    fn watch(&mut self, ground: &mut Ground<'_>) -> Progress {
+        let Stage::Frozen { watches } = &mut self.stage else { return Progress::Working };
+        let mut watches = core::mem::take(watches);
+        let mut has_failed = false;
+        let mut off = None;
+        for (index, watch) in watches.iter_mut().enumerate() {
+            match watch.advance(ground, index, &self.commanded) {
+                None => {}
+                Some(End::Off) => off = Some(index),
+                Some(End::Failed { device, cause, .. }) => {
+                    has_failed = true;
+                    self.note_failure(ground, index, device, cause);
+                }
+            }
+        }
+        self.stage = Stage::Frozen { watches };
+        if let Some(index) = off {
+            return self.succeed(ground, index);
+        }
+        if has_failed && !self.is_under_way() {
+            return self.exhausted(ground, false);
+        }
+        Progress::Working
+    }
+}
+
+impl Watch {
+    fn is_decisive(&self) -> bool {
+        match &self.step {
+            WatchStep::Rest { .. } => false,
+            WatchStep::Climb(climb) => climb.is_decisive(),
+        }
+    }
+
+    fn next_deadline(&self) -> Instant {
+        match &self.step {
+            WatchStep::Rest { until } => *until,
+            WatchStep::Climb(climb) => climb.next_deadline(),
+        }
+    }
+
+    fn cancel(&self, out: &mut Effects) {
+        if let WatchStep::Climb(climb) = &self.step {
+            climb.cancel(out);
+        }
+    }
+
+    fn advance(
+        &mut self,
+        ground: &mut Ground<'_>,
+        index: usize,
+        commanded: &[(DeviceId, Ended)],
+    ) -> Option<End> {
+        let level = ground.peer.levels.get(index)?;
+        match &mut self.step {
+            WatchStep::Rest { until } => {
+                if ground.may_judge && ground.now >= *until {
+                    let before = |device| {
+                        let known = commanded.iter().find(|(commanded, _)| *commanded == device);
+                        known.map(|(_, ended)| *ended)
+                    };
+                    self.step = WatchStep::Climb(Climb::begin(ground, level, false, before));
+                }
+                None
+            }
+            WatchStep::Climb(climb) => {
+                let end = climb.advance(ground)?;
+                if let End::Failed { unanswered, .. } = end {
+                    let until = if unanswered {
+                        self.refusals = 0;
+                        ground.now.max(climb.next_at())
+                    } else {
+                        let longer = REST_MIN.saturating_mul(1 << self.refusals.min(8));
+                        self.refusals = self.refusals.saturating_add(1);
+                        ground.now + longer.min(REST_MAX).max(level.pace)
+                    };
+                    self.step = WatchStep::Rest { until };
+                }
+                Some(end)
+            }
+        }
     }
 }
 
@@ -351,11 +437,6 @@ impl Ground<'_> {
         let op = self.ops.next();
         self.out.push(Effect::Power { op, device, order, timeout });
         op
-    }
-
-    /// What is left of a level's timeout.
-    fn left(&self, deadline: Instant) -> Duration {
-        deadline.since(self.now).saturating_sub(ANSWER_MARGIN)
     }
 
     /// An order within what is `left` of the level's timeout; none when nothing is.

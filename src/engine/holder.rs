@@ -52,6 +52,7 @@ impl Node {
     /// Takes over. The proofs are used up by it.
     pub(super) fn take_over(&mut self, proofs: Proofs, term: Term, out: &mut Effects) {
         let cause = Cause::Proof(proofs.decisive());
+        self.note_fenced(&proofs);
         drop(proofs);
         self.begin_acquiring(term, cause, out);
         let mark = Mark { boot: self.settings.boot, term, holding: true };

@@ -184,7 +184,9 @@ pub struct RequestId(pub u64);
 pub enum Order {
     /// Cut the power. The answer proves nothing: it is read back with [`Order::Read`].
     Off,
-    /// Tell the power, as part of a fence.
+    /// Restore it. The answer says no more than that the device took it.
+    On,
+    /// Tell the power, as part of switching it.
     Read,
     /// Tell the power, only to know that the device works. Any other order overtakes it.
     Check,

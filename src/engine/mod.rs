@@ -19,6 +19,7 @@
 #![forbid(unsafe_code, clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod attempt;
+mod climb;
 mod collision;
 mod crossing;
 mod decision;
@@ -38,9 +39,11 @@ mod node;
 mod operator;
 mod path;
 mod peer;
+mod power_on;
 pub mod proof;
 pub mod pulse;
 mod purge;
+pub mod reasons;
 pub mod role;
 mod screen;
 pub mod settings;

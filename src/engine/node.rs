@@ -182,6 +182,7 @@ impl Node {
             Input::Stop => self.stopping = true,
         }
         self.decide(out);
+        self.tend_powers(out);
         self.memory.write(self.now, &mut self.ops, out);
         self.report_health(out);
         self.speak(out);
@@ -213,6 +214,7 @@ impl Node {
         note(self.role_deadline());
         note(self.handover_deadline());
         note(self.purge_deadline());
+        note(self.power_on_deadline());
         next.map(|at| at.max(Instant::from_nanos(self.now.as_nanos().saturating_add(1))))
     }
 
@@ -493,7 +495,9 @@ impl Node {
         reading: Result<crate::types::Power, crate::types::FenceFault>,
         out: &mut Effects,
     ) {
-        let ours = self.ladder_reading(op, reading, out) || self.check_reading(op, reading, out);
+        let ours = self.ladder_reading(op, reading, out)
+            || self.check_reading(op, reading, out)
+            || self.power_on_reading(op, reading, out);
         if !ours {
             self.late_answers = self.late_answers.saturating_add(1);
         }

@@ -15,9 +15,10 @@ use super::event::{Event, Life, LinkState, Refusal};
 use super::fence::Ladder;
 use super::freshness::Freshness;
 use super::link::Link;
+use super::power_on::PowerOn;
 use super::proof::Proof;
 use super::pulse::Pulse;
-use super::settings::{LinkSettings, PeerSettings};
+use super::settings::{AfterFence, LinkSettings, PeerSettings};
 use super::speech::Told;
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{
@@ -107,6 +108,10 @@ pub(super) struct Peer {
     pub(super) ladder: Option<Ladder>,
     /// What its kernel answers; nothing where kernels are not asked.
     pub(super) pulse: Pulse,
+    /// The level that cut its power, if it is to be powered on again after the takeover.
+    pub(super) fenced_at: Option<usize>,
+    /// How far that has come.
+    pub(super) power_on: Option<PowerOn>,
     /// When one of its MACs last answered for a VIP.
     pub(super) answered_at: Option<Instant>,
     /// Whether the last tick found its VIPs silent.
@@ -147,6 +152,8 @@ impl Peer {
             granted: Term::NONE,
             ladder: None,
             pulse: Pulse::default(),
+            fenced_at: None,
+            power_on: None,
             answered_at: None,
             silent: false,
             grace_until: None,
@@ -158,6 +165,12 @@ impl Peer {
 
     pub(super) fn node(&self) -> NodeId {
         self.node
+    }
+
+    /// Its power was cut at this level, counted from 0.
+    pub(super) fn note_fenced_at(&mut self, level: usize) {
+        let powers_on = self.settings.after_fence == AfterFence::PowersOn;
+        self.fenced_at = powers_on.then_some(level);
     }
 
     /// Whether it is heard, be it late.

@@ -85,6 +85,11 @@ impl Proofs {
         complete.then_some(Self { list })
     }
 
+    /// Whether the proof of `node` is that its power was cut.
+    pub(super) fn is_fenced(&self, node: NodeId) -> bool {
+        self.list.iter().any(|proof| proof.peer == node && proof.kind == ProofKind::Fenced)
+    }
+
     /// The kind that decided: the strongest cut there was, for the log.
     pub(super) fn decisive(&self) -> ProofKind {
         let kinds = || self.list.iter().map(Proof::kind);

@@ -58,6 +58,18 @@ pub struct PeerSettings {
     /// How long this node waits before it fences that peer when neither is known to hold anything:
     /// settles who shoots first at the cold start of a cut pair.
     pub fence_delay: Duration,
+    /// What becomes of it once its power was cut and this node has taken over.
+    pub after_fence: AfterFence,
+}
+
+/// What becomes of a node whose power was cut, once its service runs elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum AfterFence {
+    /// It stays off, for somebody to look at it.
+    #[default]
+    StaysOff,
+    /// It is powered on again, by the devices that cut its power.
+    PowersOn,
 }
 
 /// One level of the fence ladder.
@@ -67,6 +79,10 @@ pub struct Level {
     pub devices: Vec<DeviceId>,
     /// How long one attempt at this level may take, reading back included.
     pub timeout: Duration,
+    /// While frozen and nobody answers: how long after the beginning of an attempt at this level
+    /// the next one may begin at the earliest. A native device costs a few datagrams each time, an
+    /// agent a process.
+    pub pace: Duration,
 }
 
 /// One heartbeat path and its rhythm.

@@ -111,8 +111,47 @@ pub struct PeerView {
     pub grace_until: Option<Instant>,
     /// Why no fence level gave a proof, if none did.
     pub frozen_cause: Option<FrozenCause>,
-    /// When the ladder is climbed on, if it is.
+    /// When its ladder is climbed on, if it is.
     pub ladder_next: Option<Instant>,
+    /// What is done to get a proof of it: in the first round the level that is being tried, while
+    /// frozen all of them.
+    pub levels: Vec<LevelView>,
+}
+
+/// One level of a fence ladder that is being climbed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LevelView {
+    /// Its number, counted from 1.
+    pub level: u8,
+    /// Why it gave no proof when it was last tried.
+    pub cause: Option<FrozenCause>,
+    /// What is being done.
+    pub doing: Doing,
+}
+
+/// What is being done at a level.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Doing {
+    /// Nothing, until this moment.
+    Resting {
+        /// When it is looked at again.
+        until: Instant,
+    },
+    /// Its devices are asked for a reading before they are told anything.
+    Looking {
+        /// When that is given up.
+        until: Instant,
+    },
+    /// They are told to cut the power.
+    Cutting {
+        /// When that is given up.
+        until: Instant,
+    },
+    /// They were told, and are read.
+    Reading {
+        /// When that is given up.
+        until: Instant,
+    },
 }
 
 /// One link to one peer.
@@ -160,6 +199,10 @@ pub struct DeviceView {
     pub level: u8,
     /// What it last said, and when.
     pub last: Option<(Result<Power, FenceFault>, Instant)>,
+    /// The last power it read, and when.
+    pub power: Option<(Power, Instant)>,
+    /// Since when it gives no reading.
+    pub failing_since: Option<Instant>,
     /// Whether its off is no proof, because its host was heard while it read off.
     pub distrusted: bool,
 }
@@ -198,6 +241,8 @@ impl Node {
                     node: device.node,
                     level: device.level,
                     last: device.last,
+                    power: device.power,
+                    failing_since: device.failing_since,
                     distrusted: self.devices.is_distrusted(device.id),
                 })
                 .collect(),
@@ -237,6 +282,7 @@ fn view_peer(peer: &Peer) -> PeerView {
         grace_until: peer.grace_until,
         frozen_cause: ladder.and_then(super::fence::Ladder::frozen_cause),
         ladder_next: ladder.and_then(super::fence::Ladder::next_deadline),
+        levels: ladder.map(super::fence::Ladder::views).unwrap_or_default(),
     }
 }
 

@@ -161,6 +161,7 @@ impl fmt::Display for EffectLine<'_> {
             Effect::Power { op, device, order, timeout } => {
                 let order = match order {
                     Order::Off => "cut the power",
+                    Order::On => "restore the power",
                     Order::Read => "read the power",
                     Order::Check => "check",
                 };

@@ -5,7 +5,9 @@ use core::time::Duration;
 
 use super::*;
 use crate::engine::input::Why;
-use crate::engine::settings::{Level, LinkSettings, Mark, PeerSettings, Record, Remembered};
+use crate::engine::settings::{
+    AfterFence, Level, LinkSettings, Mark, PeerSettings, Record, Remembered,
+};
 use crate::engine::{Input, Outcome, RequestId};
 use crate::types::heartbeat::{Flags, LINKS_MAX, NICS_MAX};
 use crate::types::{
@@ -114,10 +116,19 @@ fn inputs() -> Vec<Input> {
 }
 
 fn settings() -> Settings {
-    let levels = vec![Level { devices: vec![DeviceId(0)], timeout: Duration::from_secs(1) }];
+    let levels = vec![Level {
+        devices: vec![DeviceId(0)],
+        timeout: Duration::from_secs(1),
+        pace: Duration::ZERO,
+    }];
     Settings {
         local: node(1),
-        peers: vec![PeerSettings { node: node(2), levels, fence_delay: Duration::ZERO }],
+        peers: vec![PeerSettings {
+            node: node(2),
+            levels,
+            fence_delay: Duration::ZERO,
+            after_fence: AfterFence::PowersOn,
+        }],
         links: vec![LinkSettings {
             id: LinkId(0),
             keepalive: Duration::from_millis(100),

@@ -10,7 +10,7 @@ use super::plan::{Plan, ms};
 use super::queue::{Happening, Work};
 use crate::engine::settings::Record;
 use crate::engine::{Effect, Effects, Input, Order, Outcome, Why};
-use crate::types::{FenceFault, Heartbeat, OpId, VipId};
+use crate::types::{FenceFault, Heartbeat, Instant, OpId, VipId};
 
 /// More effects in one step than this are not bounded by what there is to do.
 const EFFECTS_BOUND: usize = 64;
@@ -280,16 +280,44 @@ impl World {
         let entry = &mut self.devices[device];
         entry.orders += 1;
         let (mode, delay) = (entry.mode, entry.delay);
-        if mode == Mode::Hangs || delay > timeout {
-            if mode != Mode::Hangs && order == Order::Off {
-                self.schedule(delay, Happening::Cut { device });
-            }
-            self.begin(machine, op, timeout, Work::TimedOut);
-        } else if order == Order::Off {
-            self.schedule(delay / 2, Happening::Cut { device });
-            self.begin(machine, op, delay, Work::Commanded(device));
-        } else {
-            self.begin(machine, op, delay, Work::Read(device));
+        if order == Order::Off && mode != Mode::Hangs && delay > timeout {
+            // It is carried out all the same, when nobody waits for it any more.
+            self.schedule(delay, Happening::Cut { device });
         }
+        self.pend(machine, op);
+        self.ask_device(machine, op, device, order, self.now + timeout);
+    }
+
+    /// An order reaches a device, which may not answer.
+    pub(super) fn ask_device(
+        &mut self,
+        machine: usize,
+        op: OpId,
+        device: usize,
+        order: Order,
+        until: Instant,
+    ) {
+        let entry = &self.devices[device];
+        let (delay, left) = (entry.delay, until.since(self.now));
+        match entry.repeats.filter(|_| entry.is_silent()) {
+            Some(repeats) if repeats < left => {
+                self.go_on(machine, op, repeats, Work::Repeated { device, order, until });
+                return;
+            }
+            Some(_) => return self.go_on(machine, op, left, Work::Unanswered),
+            None => {}
+        }
+        if entry.mode == Mode::Hangs || delay > left {
+            return self.go_on(machine, op, left, Work::TimedOut);
+        }
+        let work = match order {
+            Order::Off => {
+                self.schedule(delay / 2, Happening::Cut { device });
+                Work::Commanded(device)
+            }
+            Order::On => Work::SwitchedOn(device),
+            Order::Read | Order::Check => Work::Read(device),
+        };
+        self.go_on(machine, op, delay, work);
     }
 }

@@ -40,11 +40,16 @@ impl World {
             device.outlet_on = true;
         }
         self.ledger.devices_changed_at = self.now;
-        let lead = self.random.below(1_000_000_000_000);
-        let entry = &mut self.machines[machine];
-        if entry.powered {
+        self.boot_machine(machine);
+    }
+
+    /// A host that has no power is switched on; the daemon starts after the boot.
+    pub(super) fn boot_machine(&mut self, machine: usize) {
+        if self.machines[machine].powered {
             return;
         }
+        let lead = self.random.below(1_000_000_000_000);
+        let entry = &mut self.machines[machine];
         entry.powered = true;
         entry.boots += 1;
         entry.clock_lead = lead;
@@ -72,6 +77,18 @@ impl World {
             daemon.paused = true;
         }
         self.note_pause(machine);
+    }
+
+    /// A machine that stood still: what was sent to its paused daemon is lost.
+    pub(super) fn lose_inbox(&mut self, machine: usize) {
+        let Some(daemon) = self.machines[machine].daemon_mut() else { return };
+        for input in core::mem::take(&mut daemon.inbox) {
+            if let Input::Heard { heartbeat, .. } = &input {
+                self.story.miss(heartbeat);
+            } else if let Some(daemon) = self.machines[machine].daemon_mut() {
+                daemon.inbox.push_back(input);
+            }
+        }
     }
 
     /// SIGCONT: first how late it is, then what came meanwhile, then the time.

@@ -9,10 +9,10 @@ use super::World;
 use super::device::{Device, Mode};
 use super::ledger::Word;
 use super::plan::{MACHINES_MAX, Plan, ms};
-use crate::engine::event::{Cause, Change, FrozenCause, Kernel, Life, ProofKind, Verdict};
+use crate::engine::event::{Cause, Change, Kernel, Life, ProofKind, Verdict};
 use crate::engine::{Answer, Event, Input, Order, Outcome, RequestId};
 use crate::types::heartbeat::LINKS_MAX;
-use crate::types::{FenceFault, Heartbeat, Instant, NodeId, PeerState, Power, Term};
+use crate::types::{Heartbeat, Instant, NodeId, PeerState, Power, Term};
 
 /// How long two may hold after a wrong word of an operator, once nothing keeps them from seeing
 /// each other: what a claim needs to count, to be repeated, and to be given way to.
@@ -110,6 +110,7 @@ impl World {
         ledger.gave[machine] = false;
         ledger.moved_at[machine] = None;
         ledger.degraded[machine] = 0;
+        ledger.powers_on[machine] = [None; MACHINES_MAX];
         ledger.told_held[machine] = None;
         ledger.hung[machine] = self.machines[machine].disk == super::Disk::Hangs;
         if self.ledger.forgets[machine] {
@@ -297,6 +298,9 @@ impl World {
         if order == Order::Check {
             return;
         }
+        if order == Order::On || self.is_powering_on(machine, device) {
+            return self.check_power_on(machine, device, order);
+        }
         let host = self.devices[device].host;
         let recent = self.plan.timing.level_timeout + ms(300);
         let goes_on = self.devices.iter().any(|device| {
@@ -425,6 +429,7 @@ impl World {
 
     /// What is told is true.
     pub(super) fn check_event(&mut self, machine: usize, event: &Event) {
+        self.note_proof(machine, event);
         if let Event::Frozen { node, cause, .. } = event {
             self.check_frozen(machine, *node, *cause);
         } else if let Event::Proven { node, by: ProofKind::Fenced } = event {
@@ -504,36 +509,6 @@ impl World {
             lies(device) && word.at.since(word.since.max(device.since)) > known_after
         });
         self.expect(was_off || !known, "it believes devices that are known to lie");
-    }
-
-    fn check_frozen(&self, machine: usize, node: NodeId, cause: FrozenCause) {
-        let host = usize::from(node.get()) - 1;
-        let settle = self.plan.timing.level_timeout * 4;
-        let changed_at = self.ledger.devices_changed_at.max(self.ledger.disturbed_at[machine]);
-        if self.now.since(changed_at) < settle {
-            return;
-        }
-        let is_true = self.devices.iter().filter(|d| d.host == host).any(|device| match cause {
-            FrozenCause::NoDevice => false,
-            FrozenCause::Unreachable => !device.has_power || device.mode == Mode::Dead,
-            FrozenCause::Refuses(fault) => {
-                device.mode == Mode::Refuses(fault)
-                    || (fault == FenceFault::Refused && device.refuses_when_off)
-            }
-            FrozenCause::StaysOn => device.mode == Mode::StaysOn || device.outlet,
-            FrozenCause::Unclear => matches!(device.mode, Mode::Unclear | Mode::Mute),
-            // What lied once is not believed until it has read on.
-            FrozenCause::Contradicted => self.excused || self.ledger.contradicts,
-            FrozenCause::Failed(_) => {
-                matches!(device.mode, Mode::Hangs | Mode::Refuses(_))
-                    || device.delay * 3 > self.plan.timing.level_timeout
-            }
-        });
-        let none = self.devices.iter().all(|device| device.host != host);
-        self.expect(
-            is_true || (none && cause == FrozenCause::NoDevice),
-            "a cause that is not true",
-        );
     }
 
     /// What an operator is answered at `machine` about `of` is what the world says.

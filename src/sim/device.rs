@@ -40,6 +40,9 @@ pub struct Device {
     pub since: Instant,
     /// How long it takes for an answer.
     pub delay: Duration,
+    /// How often an order is repeated to it while it does not answer, until the order's time is
+    /// over; if it is not, somebody else says at once that nobody is there.
+    pub repeats: Option<Duration>,
     /// Whether the outlet gives power.
     pub outlet_on: bool,
     /// Whether a loss of its host's power takes it along.
@@ -65,6 +68,7 @@ impl Device {
             mode: Mode::Works,
             since: Instant::ZERO,
             delay: Duration::from_millis(2),
+            repeats: None,
             outlet_on: true,
             shares_power: false,
             has_power: true,
@@ -73,6 +77,11 @@ impl Device {
             orders: 0,
             fenced_at: None,
         }
+    }
+
+    /// Whether nobody answers.
+    pub fn is_silent(&self) -> bool {
+        !self.has_power || self.mode == Mode::Dead
     }
 
     /// What it answers to an order to cut the power of its host, which has power or not.

@@ -69,6 +69,10 @@ impl World {
             self.announce(machine, vip);
             return;
         }
+        if let Work::Repeated { device, order, until } = work {
+            self.ask_device(machine, op, device, order, until);
+            return;
+        }
         daemon.finish(op);
         if daemon.acquiring == Some(op) {
             daemon.acquiring = None;
@@ -99,13 +103,29 @@ impl World {
                 let reading = entry.acknowledges(self.machines[entry.host].powered);
                 Input::Reading { op, reading }
             }
+            Work::SwitchedOn(device) => {
+                self.switch_on(device);
+                let entry = &self.devices[device];
+                let reading = entry.acknowledges(self.machines[entry.host].powered);
+                Input::Reading { op, reading }
+            }
             Work::Read(device) => {
                 let entry = &self.devices[device];
                 Input::Reading { op, reading: entry.reads(self.machines[entry.host].powered) }
             }
+            Work::Repeated { .. } => return,
+            Work::Unanswered => Input::Reading { op, reading: Err(FenceFault::Unreachable) },
             Work::TimedOut => Input::Reading { op, reading: Err(FenceFault::Timeout) },
         };
         self.give(machine, input);
+    }
+
+    fn switch_on(&mut self, device: usize) {
+        if !self.devices[device].obeys() {
+            return;
+        }
+        self.devices[device].outlet_on = true;
+        self.boot_machine(self.devices[device].host);
     }
 
     fn cut(&mut self, device: usize) {

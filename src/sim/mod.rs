@@ -39,6 +39,7 @@ pub mod machine;
 pub mod network;
 mod paths;
 pub mod plan;
+mod powers;
 mod pulses;
 pub mod queue;
 mod random;

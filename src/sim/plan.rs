@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::engine::settings::{Level, LinkSettings, PeerSettings, Settings};
+use crate::engine::settings::{AfterFence, Level, LinkSettings, PeerSettings, Settings};
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{BootId, DeviceId, Heartbeat, Incarnation, LinkId, Mac, Names, NodeId};
 
@@ -29,6 +29,8 @@ pub struct Timing {
     pub level_timeout: Duration,
     /// After how long a host that is silent altogether is dead; nothing if no kernel is asked.
     pub dead_host: Option<Duration>,
+    /// Between two looks at a level where nobody answers, at least.
+    pub pace: Duration,
     /// How long an unheard peer whose VIPs answer is left serving.
     pub grace: Duration,
     /// How long a service path must be worse than a peer's before a holder hands over.
@@ -52,6 +54,7 @@ impl Timing {
         initdead: ms(300),
         dead_host: None,
         level_timeout: ms(200),
+        pace: ms(500),
         grace: ms(500),
         path_hold: ms(50),
         path_rest: ms(2000),
@@ -92,6 +95,11 @@ pub struct Plan {
     pub timing: Timing,
     /// By machine: how long the others wait before they fence it when none is known to hold.
     pub fence_delays: [Duration; MACHINES_MAX],
+    /// How often an order is repeated to a fence device that does not answer; if it is not, it is
+    /// told at once that nobody is there.
+    pub repeats: Option<Duration>,
+    /// What becomes of a machine that was fenced.
+    pub after_fence: AfterFence,
     /// The number of the node that goes first when nothing else decides.
     pub preferred: Option<u8>,
     /// By machine: the digest of its configuration.
@@ -116,6 +124,8 @@ impl Default for Plan {
             levels: vec![1],
             timing: Timing::QUICK,
             fence_delays,
+            repeats: None,
+            after_fence: AfterFence::StaysOff,
             preferred: None,
             config_digests: [7; MACHINES_MAX],
         }
@@ -215,12 +225,13 @@ impl Plan {
                 let first = next;
                 next += usize::from(*count);
                 let devices = (first..next).map(|n| DeviceId(n as u8)).collect();
-                Level { devices, timeout: self.timing.level_timeout }
+                Level { devices, timeout: self.timing.level_timeout, pace: self.timing.pace }
             });
             PeerSettings {
                 node: Self::node_id(node),
                 levels: levels.collect(),
                 fence_delay: self.fence_delays[node],
+                after_fence: self.after_fence,
             }
         });
         let links = (0..self.links).map(|n| LinkSettings {

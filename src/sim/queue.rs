@@ -1,5 +1,6 @@
 //! What is under way in a world, and when it arrives.
 
+use crate::engine::Order;
 use crate::engine::settings::Record;
 use crate::types::{Heartbeat, Instant, LinkId, Mac, OpId, VipId};
 
@@ -82,8 +83,21 @@ pub enum Work {
     StoreRefused,
     /// A device answers an order to cut the power.
     Commanded(usize),
+    /// A device answers an order to restore the power, which has power again by then.
+    SwitchedOn(usize),
     /// A device tells the power.
     Read(usize),
+    /// An order is sent again to a device that has not answered.
+    Repeated {
+        /// The device.
+        device: usize,
+        /// What it is to do.
+        order: Order,
+        /// When the order's time is over.
+        until: Instant,
+    },
+    /// Nobody answered in time.
+    Unanswered,
     /// A device has not answered in time.
     TimedOut,
 }

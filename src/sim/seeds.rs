@@ -11,6 +11,7 @@ use super::network::Noise;
 use super::plan::{MACHINES_MAX, Plan, Timing, ms};
 use super::queue::Happening;
 use super::{Random, World};
+use crate::engine::settings::AfterFence;
 use crate::engine::{Answer, Input};
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{FenceFault, PeerState, VipId};
@@ -218,10 +219,8 @@ impl Trial {
         let Self { world, random, .. } = self;
         world.pause(one);
         world.run(world.plan.timing.deadtime * random.below(400) as u32 / 100);
-        if random.percent(50)
-            && let Some(daemon) = world.machines[one].daemon_mut()
-        {
-            daemon.inbox.retain(|input| !matches!(input, Input::Heard { .. }));
+        if random.percent(50) {
+            world.lose_inbox(one);
         }
         world.resume(one);
     }
@@ -330,6 +329,7 @@ fn plan(random: &mut Random) -> Plan {
             initdead: deadtime * 2,
             dead_host,
             level_timeout: ms(random.choose(&[150, 300, 600])),
+            pace: ms(of_links.choose(&[100, 300, 500, 2000])),
             grace: deadtime * (1 + random.below(8) as u32),
             path_hold: keepalive * (1 + random.below(5) as u32),
             path_rest: deadtime * (2 + random.below(20) as u32),
@@ -339,6 +339,8 @@ fn plan(random: &mut Random) -> Plan {
         },
         fence_delays,
         config_digests,
+        repeats: of_links.choose(&[None, None, Some(ms(20)), Some(ms(100))]),
+        after_fence: of_links.choose(&[AfterFence::StaysOff, AfterFence::PowersOn]),
         preferred: random.choose(&[None, Some(1), Some(2)]),
         ..Plan::default()
     }

@@ -69,7 +69,10 @@ impl World {
         let mut devices = Vec::new();
         for host in 0..machines {
             for count in &plan.levels {
-                devices.extend((0..*count).map(|_| Device::new(host, *count > 1)));
+                devices.extend(
+                    (0..*count)
+                        .map(|_| Device { repeats: plan.repeats, ..Device::new(host, *count > 1) }),
+                );
             }
         }
         Self {

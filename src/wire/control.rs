@@ -23,6 +23,7 @@
 //! ```
 
 mod key_text;
+pub mod moment;
 pub mod status;
 
 use serde::{Deserialize, Serialize};

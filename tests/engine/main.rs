@@ -20,6 +20,7 @@ mod flight;
 mod freezing;
 mod ladder;
 mod paths;
+mod power_on;
 mod pulses;
 mod recognition;
 mod rows;

@@ -24,6 +24,7 @@ mod attack;
 mod daemon;
 mod keys;
 mod links;
+mod outlets;
 mod paths;
 mod power;
 mod pulse;

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use tandem::engine::settings::{Level, LinkSettings, PeerSettings, Remembered};
+use tandem::engine::settings::{AfterFence, Level, LinkSettings, PeerSettings, Remembered};
 use tandem::engine::{Effect, Effects, Input, Node, Outcome, Settings};
 use tandem::types::heartbeat::{LINKS_MAX, NICS_MAX};
 use tandem::types::{
@@ -191,7 +191,11 @@ fn answer(effect: &Effect) -> Option<Input> {
 
 fn settings(id: u8, links: u8) -> Settings {
     let device = DeviceId(0);
-    let level = Level { devices: vec![device], timeout: Duration::from_secs(1) };
+    let level = Level {
+        devices: vec![device],
+        timeout: Duration::from_secs(1),
+        pace: Duration::from_millis(500),
+    };
     let mut macs = [Mac::NONE; NICS_MAX];
     macs[0] = Mac([2, 0, 0, 0, 0, id]);
     Settings {
@@ -200,6 +204,7 @@ fn settings(id: u8, links: u8) -> Settings {
             node: NodeId::new(3 - id).unwrap(),
             levels: vec![level],
             fence_delay: Duration::ZERO,
+            after_fence: AfterFence::StaysOff,
         }],
         links: (0..links).map(link_settings).collect(),
         nics: 1,

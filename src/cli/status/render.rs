@@ -8,7 +8,7 @@ use crate::cli::age::{ago, micros, span};
 use crate::cli::table::{Table, plain};
 use crate::wire::control::Status;
 use crate::wire::control::status::{
-    FenceDevice, Frozen, Health, Link, LinkState, Node, NodeState, Vip,
+    FenceDevice, Frozen, FrozenLevel, Health, Link, LinkState, Node, NodeState, Vip,
 };
 
 /// The most VIPs that are shown; those in trouble come first.
@@ -153,18 +153,53 @@ fn why_frozen(frozen: &Frozen) -> String {
     for (i, seen) in frozen.evidence.iter().enumerate() {
         text.push_str(&field(if i == 0 { "seen" } else { "" }, seen));
     }
+    for (i, level) in frozen.levels.iter().enumerate() {
+        let tried = tried(level, frozen.levels.len() > 1);
+        text.push_str(&field(if i == 0 { "tried" } else { "" }, &tried));
+    }
     for (i, step) in frozen.remedy.iter().enumerate() {
         let step = format!("{}. {step}", i.saturating_add(1));
         text.push_str(&field(if i == 0 { "do" } else { "" }, &step));
     }
-    let next = format!(
-        "the fence devices are tried for ever (next step in {}); the moment a level reads off, or \
-         {} is heard, this ends by itself",
-        span(frozen.retry_in_ms),
-        frozen.node
-    );
+    if !frozen.command.is_empty() {
+        text.push_str(&field("", &format!("   ({}: {})", frozen.command, frozen.command_does)));
+    }
+    let next = if frozen.levels.is_empty() {
+        format!(
+            "there is no device to ask; the moment {} is heard, this ends by itself",
+            frozen.node
+        )
+    } else {
+        format!(
+            "the fence devices are asked for ever (next step in {}); the moment a level reads \
+             off, or {} is heard, this ends by itself",
+            span(frozen.retry_in_ms),
+            frozen.node
+        )
+    };
     text.push_str(&field("next", &next));
     text
+}
+
+/// What is being done at a level; with its reason, where there are several.
+fn tried(level: &FrozenLevel, with_reason: bool) -> String {
+    let left = span(level.left_ms);
+    let doing = match level.doing.as_str() {
+        "resting" => format!("is asked again in {left}"),
+        "looking" => format!("is being asked; an answer is waited for, {left} at most"),
+        "cutting" => format!("was told to cut the power; an answer is waited for, {left} at most"),
+        "reading" => {
+            format!("was told to cut the power, and is read until it says off, {left} at most")
+        }
+        other => other.to_owned(),
+    };
+    let devices = level.devices.join(" and ");
+    let reason = if with_reason && !level.what.is_empty() {
+        format!("; last time: {}", level.what)
+    } else {
+        String::new()
+    };
+    format!("level {} ({devices}) {doing}{reason}", level.level)
 }
 
 fn nodes(status: &Status) -> String {

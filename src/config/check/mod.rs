@@ -39,6 +39,7 @@ pub(super) fn pair(mut raw: Raw, findings: &mut Findings) -> Pair {
         cluster: raw.cluster.as_ref().map(|at| at.value.clone()),
         key_file: raw.key_file.clone(),
         preferred,
+        after_fence: raw.after_fence.as_ref().map(|at| at.value).unwrap_or_default(),
         timing,
         nodes,
         nodes_place: raw.nodes_place.clone(),

@@ -232,6 +232,10 @@ fn add_work(canon: &mut Canon, work: &Work) {
         Work::Commanded(device) => (8, *device as u64),
         Work::Read(device) => (9, *device as u64),
         Work::TimedOut => (10, 0),
+        // No world that is searched has devices that are asked again.
+        Work::Repeated { device, .. } => (11, *device as u64),
+        Work::Unanswered => (12, 0),
+        Work::SwitchedOn(device) => (13, *device as u64),
     };
     canon.add(kind);
     canon.add(what);

@@ -308,6 +308,9 @@ impl State {
                 | Work::ReleaseRefused
                 | Work::Restored(_)
                 | Work::Commanded(_)
+                | Work::SwitchedOn(_)
+                | Work::Repeated { .. }
+                | Work::Unanswered
                 | Work::TimedOut => false,
             },
             Happening::Deliver { .. }

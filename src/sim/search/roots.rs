@@ -45,6 +45,7 @@ pub fn small_plan(nodes: u8, levels: &[u8]) -> Plan {
             initdead: BEAT,
             dead_host: None,
             level_timeout: BEAT,
+            pace: BEAT,
             grace: BEAT,
             // Whoever was heard is silent by the next beat.
             path_hold: ms(0),
@@ -128,6 +129,12 @@ pub fn roots() -> Vec<Root> {
             "two nodes with fence devices; a daemon is killed, and a fenced machine returns",
             small_plan(2, &[1]),
             Budget { kills: 1, returns: 1, ..none },
+        ),
+        root(
+            "links",
+            "two nodes without fence devices on two links",
+            Plan { links: 2, ..small_plan(2, &[]) },
+            none,
         ),
         Root {
             moves_max: Some(12),

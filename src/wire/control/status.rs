@@ -162,12 +162,37 @@ pub struct Frozen {
     pub what: String,
     /// What was seen, one line each: what every fence device said, what answered, what did not.
     pub evidence: Vec<String>,
+    /// What is being done at each fence level.
+    pub levels: Vec<FrozenLevel>,
     /// What to do, one step each, in order.
     pub remedy: Vec<String>,
+    /// The command that gets out of it on an operator's word.
+    pub command: String,
+    /// What that command does, and when it is refused.
+    pub command_does: String,
     /// For how long it has been so.
     pub since_ms: u64,
     /// When the fence devices are tried again; while an attempt is under way, its next step.
     pub retry_in_ms: u64,
+}
+
+/// One level of the fence ladder of a lost node.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FrozenLevel {
+    /// Its number, counted from 1.
+    pub level: u8,
+    /// The devices that must all read off.
+    pub devices: Vec<String>,
+    /// Why it gave no proof when it was last tried, for programs; empty if it was not yet.
+    pub cause: String,
+    /// The same for people.
+    pub what: String,
+    /// `resting`, `looking` (asked for a reading), `cutting` (told to cut the power) or `reading`
+    /// (read back after that).
+    pub doing: String,
+    /// For how long yet.
+    pub left_ms: u64,
 }
 
 /// One node.
@@ -359,6 +384,12 @@ pub struct FenceDevice {
     pub read_ms: Option<u64>,
     /// Why the last attempt gave no reading; empty if it gave one.
     pub fault: String,
+    /// `on` or `off`, as it last read, whatever it said since; empty if it never did.
+    pub power: String,
+    /// The age of that.
+    pub power_ms: Option<u64>,
+    /// For how long it has given no reading; nothing if it gives one.
+    pub failing_ms: Option<u64>,
     /// The session that is kept to a BMC: `open` or `closed`; empty for agents, and before the
     /// first attempt.
     pub session: String,

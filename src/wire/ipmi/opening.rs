@@ -204,7 +204,10 @@ impl Client {
             console_id: self.entropy.draw_session_id(),
             console_random: self.entropy.draw(),
         };
-        let mut tries = Tries::new(at, task.wait, TRIES_MAX);
+        let mut tries = match task.heard {
+            Heard::Nothing => Tries::knocking(at, task.wait),
+            Heard::Garbled | Heard::Answer => Tries::new(at, task.wait, TRIES_MAX),
+        };
         if at <= now {
             self.send_open_request(now, &offer, &mut tries);
         }

@@ -12,6 +12,9 @@ pub(super) const WAIT_MIN: Duration = Duration::from_millis(150);
 pub(super) const WAIT_KEPT_MIN: Duration = Duration::from_millis(20);
 /// The longest wait between two repetitions.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(3);
+/// The longest wait between two requests for a session, as long as nobody has answered any: a BMC
+/// that answers again is found within it. A slow one is not given less time for it.
+pub(super) const KNOCK_MAX: Duration = Duration::from_millis(500);
 /// The most sendings of one request before the whole session is begun anew.
 pub(super) const TRIES_MAX: u8 = 5;
 /// The most sendings of one request in a session that is kept, before it is given up: from
@@ -28,6 +31,7 @@ pub(super) fn longer(wait: Duration) -> Duration {
 pub(super) struct Tries {
     left: u8,
     wait: Duration,
+    wait_max: Duration,
     due: Instant,
     /// Tag and moment of each sending of a handshake message, the newest last.
     sent: Vec<(u8, Instant)>,
@@ -37,13 +41,34 @@ impl Tries {
     /// At most `max` sendings, the first at `due`, the second `wait` after it; then each wait is
     /// half as long again as the last.
     pub(super) fn new(due: Instant, wait: Duration, max: u8) -> Self {
-        Self { left: max, wait: wait.clamp(WAIT_MIN, WAIT_MAX), due, sent: Vec::new() }
+        let wait = wait.clamp(WAIT_MIN, WAIT_MAX);
+        Self { left: max, wait, wait_max: WAIT_MAX, due, sent: Vec::new() }
+    }
+
+    /// The same for a request for a session at which nobody has answered yet: for as long as
+    /// [`TRIES_MAX`] sendings would take, but never [`KNOCK_MAX`] without one.
+    pub(super) fn knocking(due: Instant, wait: Duration) -> Self {
+        let plain = Self::new(due, wait, TRIES_MAX);
+        let (mut patience, mut next) = (Duration::ZERO, plain.wait);
+        for _ in 0..TRIES_MAX {
+            patience += next;
+            next = longer(next);
+        }
+        let mut wait = plain.wait.min(KNOCK_MAX);
+        let knocks = Self { wait, wait_max: KNOCK_MAX, left: 0, ..plain };
+        let (mut left, mut waited) = (0_u8, Duration::ZERO);
+        while waited < patience {
+            left = left.saturating_add(1);
+            waited += wait;
+            wait = longer(wait).min(KNOCK_MAX);
+        }
+        Self { left, ..knocks }
     }
 
     /// The same in a session that is kept, after `wait` that it has shown to need.
     pub(super) fn kept(due: Instant, wait: Duration) -> Self {
         let wait = wait.clamp(WAIT_KEPT_MIN, WAIT_MAX);
-        Self { left: TRIES_KEPT_MAX, wait, due, sent: Vec::new() }
+        Self { left: TRIES_KEPT_MAX, wait, wait_max: WAIT_MAX, due, sent: Vec::new() }
     }
 
     /// When to send again, or to give up if [`Self::is_exhausted`].
@@ -59,7 +84,7 @@ impl Tries {
     pub(super) fn note_sent(&mut self, now: Instant, tag: u8) {
         self.left = self.left.saturating_sub(1);
         self.due = now + self.wait;
-        self.wait = longer(self.wait);
+        self.wait = longer(self.wait).min(self.wait_max);
         self.sent.push((tag, now));
     }
 
@@ -90,6 +115,29 @@ impl Tries {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A BMC that comes back is found within half a second, and a slow one has as much time.
+    #[test]
+    fn nobody_is_left_unasked_for_long_while_nobody_answers() {
+        for wait in [WAIT_MIN, Duration::from_millis(700), WAIT_MAX] {
+            let (start, mut plain_end) = (Instant::from_millis(1000), Instant::from_millis(1000));
+            let mut plain = Tries::new(start, wait, TRIES_MAX);
+            while !plain.is_exhausted() {
+                plain_end = plain.due();
+                plain.note_sent(plain_end, 0);
+            }
+            let mut tries = Tries::knocking(start, wait);
+            let mut now = start;
+            while !tries.is_exhausted() {
+                assert!(tries.due().since(now) <= KNOCK_MAX, "{wait:?}");
+                now = tries.due();
+                tries.note_sent(now, 0);
+            }
+            assert!(tries.due() >= plain.due(), "{wait:?}: {} {}", tries.due(), plain.due());
+            assert!(tries.due() <= plain.due() + KNOCK_MAX, "{wait:?}");
+            assert!(plain_end <= tries.due(), "{wait:?}");
+        }
+    }
 
     #[test]
     fn waits_grow_to_their_bound_and_tags_tell_the_sendings_apart() {

@@ -1,0 +1,224 @@
+//! One attempt at one fence level: all its devices at once, until all read off or one has failed.
+//!
+//! How one device is told and read is in [`super::attempt`]. Where several devices make a level,
+//! each one's off is of another moment, and somebody may switch an outlet on again meanwhile. So
+//! once all have read off, all but the last to do so are read again: if they still read off, there
+//! was a moment, that of the last one's reading, at which all were off, and the host lost its power
+//! then at the latest.
+
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::attempt::{Step, Try};
+use super::effect::Effects;
+use super::event::FrozenCause;
+use super::fence::Ground;
+use super::settings::Level;
+use super::snapshot::Doing;
+use crate::types::{DeviceId, FenceFault, Instant, OpId, Power};
+
+/// How much longer than its level's timeout the engine waits for an answer of the shell, so that
+/// the shell's own verdict, which knows the reason, comes first: every order is to be answered
+/// within what is left of the timeout, and none is given when nothing is.
+const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+
+/// How a device's command ended, where it may have been carried out.
+pub(super) type Ended = Result<(), FenceFault>;
+
+/// An attempt under way.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Climb {
+    tries: Vec<Try>,
+    /// [`ANSWER_MARGIN`] after its timeout is over.
+    deadline: Instant,
+    /// When the next attempt at this level may begin at the earliest, if nobody answers.
+    next_at: Instant,
+    /// The one of `tries` that was the last to read off.
+    last_off: usize,
+    /// Whether all read off, and all but that one are being read again.
+    confirming: bool,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// All devices read off after they were told.
+    Off,
+    /// One did not.
+    Failed {
+        /// Which.
+        device: DeviceId,
+        /// Why.
+        cause: FrozenCause,
+        /// Whether nobody answered, so that nothing speaks against looking again soon: no device
+        /// was told anything, and the one that failed gave no answer.
+        unanswered: bool,
+    },
+}
+
+/// What an answer was, to whoever gave the order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Answered {
+    pub(super) device: DeviceId,
+    /// Whether it tells if the device gives readings.
+    pub(super) tells: bool,
+    /// How the command ended that may have been carried out.
+    pub(super) commanded: Option<Ended>,
+}
+
+impl Climb {
+    /// Begins: each device is told at once, or looked at first if this is not the `first` round.
+    /// `before` tells how a device's command of an earlier round ended.
+    pub(super) fn begin(
+        ground: &mut Ground<'_>,
+        level: &Level,
+        first: bool,
+        before: impl Fn(DeviceId) -> Option<Ended>,
+    ) -> Self {
+        let begin =
+            |device: &DeviceId| Try::begin(ground, *device, level.timeout, first, before(*device));
+        let tries = level.devices.iter().map(begin).collect();
+        Self {
+            tries,
+            deadline: ground.now + level.timeout + ANSWER_MARGIN,
+            next_at: ground.now + level.pace,
+            last_off: 0,
+            confirming: false,
+        }
+    }
+
+    /// When the next attempt may begin at the earliest, if nobody answers this one.
+    pub(super) fn next_at(&self) -> Instant {
+        self.next_at
+    }
+
+    /// What is being done, for people.
+    pub(super) fn doing(&self) -> Doing {
+        let until =
+            Instant::ZERO + self.deadline.since(Instant::ZERO).saturating_sub(ANSWER_MARGIN);
+        if self.tries.iter().any(|t| matches!(t.step, Step::Commanding { .. })) {
+            Doing::Cutting { until }
+        } else if self.is_decisive() {
+            Doing::Reading { until }
+        } else {
+            Doing::Looking { until }
+        }
+    }
+
+    /// Whether any device was told, or says that it obeyed: its verdict is waited for.
+    pub(super) fn is_decisive(&self) -> bool {
+        self.tries.iter().any(|t| match t.step {
+            Step::Commanding { .. } | Step::Reading { .. } | Step::Pausing { .. } | Step::Off => {
+                true
+            }
+            Step::Looking { .. } | Step::Looked | Step::Failed => false,
+        })
+    }
+
+    /// Whether it goes on as soon as that may be judged.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now >= self.deadline || self.tries.iter().any(|t| matches!(t.step, Step::Looked))
+    }
+
+    /// When it wants to be advanced next.
+    pub(super) fn next_deadline(&self) -> Instant {
+        let pauses = self.tries.iter().filter_map(|t| match t.step {
+            Step::Pausing { until } => Some(until),
+            Step::Looking { .. }
+            | Step::Looked
+            | Step::Commanding { .. }
+            | Step::Reading { .. }
+            | Step::Off
+            | Step::Failed => None,
+        });
+        pauses.min().map_or(self.deadline, |until| until.min(self.deadline))
+    }
+
+    /// Takes a device's answer in, if it was one to an order of this attempt. That of a command
+    /// tells of the device's readings only if no reading follows it.
+    pub(super) fn answer(
+        &mut self,
+        ground: &mut Ground<'_>,
+        op: OpId,
+        reading: Result<Power, FenceFault>,
+    ) -> Option<Answered> {
+        let left = self.left(ground.now);
+        for (place, attempt) in self.tries.iter_mut().enumerate() {
+            let device = attempt.device;
+            match attempt.step {
+                Step::Looking { op: ours } if ours == op => {
+                    attempt.note_look(ground, reading);
+                    if matches!(attempt.step, Step::Off) {
+                        self.last_off = place;
+                    }
+                    return Some(Answered { device, tells: true, commanded: None });
+                }
+                Step::Commanding { op: ours } if ours == op => {
+                    attempt.note_command(ground, reading, left);
+                    let may_be_done =
+                        |ended: &Ended| matches!(ended, Ok(()) | Err(FenceFault::Timeout));
+                    let commanded = attempt.command.filter(may_be_done);
+                    let tells = matches!(attempt.step, Step::Failed);
+                    return Some(Answered { device, tells, commanded });
+                }
+                Step::Reading { op: ours } if ours == op => {
+                    attempt.note_reading(ground, reading, left);
+                    if !matches!(attempt.step, Step::Off) {
+                        self.confirming = false;
+                    } else if !self.confirming {
+                        self.last_off = place;
+                    }
+                    return Some(Answered { device, tells: true, commanded: None });
+                }
+                Step::Looking { .. }
+                | Step::Looked
+                | Step::Commanding { .. }
+                | Step::Reading { .. }
+                | Step::Pausing { .. }
+                | Step::Off
+                | Step::Failed => {}
+            }
+        }
+        None
+    }
+
+    /// Goes as far as it can at this moment.
+    pub(super) fn advance(&mut self, ground: &mut Ground<'_>) -> Option<End> {
+        let over = ground.may_judge && ground.now >= self.deadline;
+        let left = self.left(ground.now);
+        let Self { tries, last_off, confirming, .. } = self;
+        for attempt in tries.iter_mut() {
+            attempt.advance(ground, left, over);
+        }
+        if tries.iter().all(|t| matches!(t.step, Step::Off)) {
+            if tries.len() == 1 || *confirming {
+                return Some(End::Off);
+            }
+            *confirming = true;
+            let others = tries.iter_mut().enumerate();
+            for (_, attempt) in others.filter(|(place, _)| place != last_off) {
+                attempt.step = attempt.read(ground, left);
+            }
+        }
+        let failed = tries.iter().find(|t| matches!(t.step, Step::Failed))?;
+        let (device, cause) = (failed.device, failed.cause(ground));
+        let silent =
+            matches!(cause, FrozenCause::Unreachable | FrozenCause::Failed(FenceFault::Timeout));
+        let unanswered = silent && !tries.iter().any(|t| t.told);
+        self.cancel(ground.out);
+        Some(End::Failed { device, cause, unanswered })
+    }
+
+    /// Gives up every answer that is still open.
+    pub(super) fn cancel(&self, out: &mut Effects) {
+        for attempt in &self.tries {
+            attempt.cancel(out);
+        }
+    }
+
+    /// What is left of the level's timeout.
+    fn left(&self, now: Instant) -> Duration {
+        self.deadline.since(now).saturating_sub(ANSWER_MARGIN)
+    }
+}

@@ -1,0 +1,79 @@
+//! What must be true of fences that fail, and when a node that was fenced is powered on again.
+
+use super::World;
+use super::device::Mode;
+use crate::engine::event::{FrozenCause, ProofKind};
+use crate::engine::settings::AfterFence;
+use crate::engine::{Event, Order};
+use crate::types::{FenceFault, NodeId, PeerState};
+
+/// How many times a host may be told to power on after one fence, by each of its devices.
+const ORDERS_MAX: u32 = 5 * 8;
+
+impl World {
+    /// What a machine has proven another one off by, the last time.
+    pub(super) fn note_proof(&mut self, machine: usize, event: &Event) {
+        let (Event::Proven { node, .. } | Event::ProofVoid { node, .. }) = event else { return };
+        let is_fenced = matches!(event, Event::Proven { by: ProofKind::Fenced, .. });
+        let host = usize::from(node.get()) - 1;
+        self.ledger.powers_on[machine][host] = is_fenced.then_some(0);
+    }
+
+    /// Whether a holder reads a device: only after it has told it to switch on.
+    pub(super) fn is_powering_on(&self, machine: usize, device: usize) -> bool {
+        let host = self.devices[device].host;
+        self.is(machine, PeerState::Active)
+            && self.ledger.powers_on[machine][host].is_some_and(|orders| orders > 0)
+    }
+
+    /// A host is powered on by who fenced it, when the service runs, and where that is wanted.
+    pub(super) fn check_power_on(&mut self, machine: usize, device: usize, order: Order) {
+        let host = self.devices[device].host;
+        let wanted = self.plan.after_fence == AfterFence::PowersOn;
+        self.expect(wanted, "it powers a node on that is to stay off");
+        self.expect(host != machine, "it powers itself on");
+        self.expect(order != Order::Off, "it cuts the power of a node that it powers on");
+        let complete = self.is(machine, PeerState::Active)
+            && self.machines[machine].kernel.len() == usize::from(self.plan.vips);
+        let robbed = self.ledger.deleted_at[machine] >= self.ledger.holds_since[machine];
+        self.expect(complete || robbed, "it powers a node on before its takeover is complete");
+        let orders = self.ledger.powers_on[machine][host];
+        self.expect(orders.is_some(), "it powers a node on that it did not fence");
+        if order == Order::On {
+            let orders = orders.unwrap_or_default() + 1;
+            self.expect(orders <= ORDERS_MAX, "it tells a node to power on without end");
+            self.ledger.powers_on[machine][host] = Some(orders);
+        }
+    }
+
+    /// It is frozen for the reason that it tells.
+    pub(super) fn check_frozen(&self, machine: usize, node: NodeId, cause: FrozenCause) {
+        let host = usize::from(node.get()) - 1;
+        let settle = self.plan.timing.level_timeout * 4;
+        let changed_at = self.ledger.devices_changed_at.max(self.ledger.disturbed_at[machine]);
+        if self.now.since(changed_at) < settle {
+            return;
+        }
+        let is_true = self.devices.iter().filter(|d| d.host == host).any(|device| match cause {
+            FrozenCause::NoDevice => false,
+            FrozenCause::Unreachable => !device.has_power || device.mode == Mode::Dead,
+            FrozenCause::Refuses(fault) => {
+                device.mode == Mode::Refuses(fault)
+                    || (fault == FenceFault::Refused && device.refuses_when_off)
+            }
+            FrozenCause::StaysOn => device.mode == Mode::StaysOn || device.outlet,
+            FrozenCause::Unclear => matches!(device.mode, Mode::Unclear | Mode::Mute),
+            // What lied once is not believed until it has read on.
+            FrozenCause::Contradicted => self.excused || self.ledger.contradicts,
+            FrozenCause::Failed(_) => {
+                matches!(device.mode, Mode::Hangs | Mode::Refuses(_))
+                    || device.delay * 3 > self.plan.timing.level_timeout
+            }
+        });
+        let none = self.devices.iter().all(|device| device.host != host);
+        self.expect(
+            is_true || (none && cause == FrozenCause::NoDevice),
+            "a cause that is not true",
+        );
+    }
+}
