@@ -87,15 +87,7 @@ impl fmt::Display for InputLine<'_> {
                 write!(f, "nic {nic}: probes to and from {node} {what}")
             }
             Input::KernelsAsked { links: 0 } => write!(f, "kernels: the questions cannot be sent"),
-            Input::KernelsAsked { links } => {
-                write!(f, "kernels: the questions are sent on ")?;
-                let mut comma = "";
-                for link in (0u8..16).filter(|link| links >> link & 1 == 1) {
-                    write!(f, "{comma}{}", names.link(LinkId(link)))?;
-                    comma = ", ";
-                }
-                Ok(())
-            }
+            Input::KernelsAsked { links } => fmt_asked(f, *links, names),
             Input::KernelAnswered { link, node, at: _ } => {
                 write!(f, "kernel of {} answers on {}", names.node(*node), names.link(*link))
             }
@@ -280,6 +272,17 @@ fn fmt_denial(f: &mut fmt::Formatter<'_>, denial: Denial, names: &Names) -> fmt:
             write!(f, "fence device {} reads on; to be forced", names.device(device))
         }
     }
+}
+
+/// Writes on which links questions have left, of which there is one at least.
+fn fmt_asked(f: &mut fmt::Formatter<'_>, links: u16, names: &Names) -> fmt::Result {
+    write!(f, "kernels: the questions are sent on ")?;
+    let mut comma = "";
+    for link in (0u8..16).filter(|link| links >> link & 1 == 1) {
+        write!(f, "{comma}{}", names.link(LinkId(link)))?;
+        comma = ", ";
+    }
+    Ok(())
 }
 
 /// Writes what a late peer's kernel tells.
