@@ -47,7 +47,7 @@ pub enum Event {
         /// The peer.
         node: NodeId,
     },
-    /// What a late peer's kernel says of its host.
+    /// What a peer's kernel says of its host.
     Kernel {
         /// The peer.
         node: NodeId,
@@ -253,10 +253,12 @@ pub enum Event {
     },
 }
 
-/// What the kernel of a peer that is late on all links tells.
+/// What the kernel of a peer tells by answering or not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kernel {
-    /// It answers: the host lives, and its daemon is slow. It has its whole deadtime.
+    /// It answers on no link while its daemon is heard: its silence will say nothing.
+    Mute,
+    /// It answers while its daemon is silent: the host lives. It has its whole deadtime.
     Answers,
     /// It does not answer any more: the host is dead, or nothing passes to it. It is lost.
     Silent {

@@ -168,7 +168,7 @@ impl Node {
                     look.note_probed(asked);
                 }
             }
-            Input::KernelsAsked { links } => self.note_asked(links),
+            Input::KernelsAsked { links } => self.note_asked(links, out),
             Input::KernelAnswered { link, node, at } => self.note_kernel(link, node, at, out),
             Input::Mac { nic, mac } => self.note_mac(nic, mac),
             Input::Claim { vip, mac, at } => self.note_claim(vip, mac, at, out),

@@ -42,6 +42,9 @@ pub const INTERVAL: Duration = Duration::from_secs(2);
 /// How old the last answer of a heard peer's kernel may be, counted back from its last heartbeat,
 /// for its silence to say anything: two slow rounds may be lost.
 pub const ANSWER_AGE_MAX: Duration = Duration::from_secs(6);
+/// How many slow rounds in a row a heard peer's kernel may leave unanswered on all links before that
+/// is told: it would not be found dead early.
+const VAIN_ROUNDS: u32 = 5;
 /// How many of its slowest round trips a kernel is given for an answer.
 const ROUND_TRIPS: u32 = 2;
 
@@ -69,6 +72,8 @@ pub(super) struct Pulse {
     received_at: Option<Instant>,
     /// Whether the kernel has answered in this silence.
     answers: bool,
+    /// How many slow rounds it has left unanswered while its daemon was heard.
+    in_vain: u32,
 }
 
 /// What is known of it by one link.
@@ -126,7 +131,7 @@ impl Pulse {
     /// kernel of another boot.
     pub(super) fn distrust(&mut self) {
         self.beats.fill(Beat::default());
-        self.silent_since = None;
+        (self.silent_since, self.in_vain) = (None, 0);
     }
 
     /// A round of questions left on `links`, one bit each. Where nobody was asked, nobody was
@@ -153,6 +158,7 @@ impl Pulse {
             beat.round_trip = Some(at.since(asked_at).max(before));
         }
         beat.answered_at = beat.answered_at.max(Some(at));
+        self.in_vain = 0;
     }
 
     /// When this silence will have been that of a dead host, as far as it is known by now; nothing
@@ -230,13 +236,21 @@ impl Node {
     }
 
     /// Takes in on which links the questions of the last round left this node.
-    pub(super) fn note_asked(&mut self, links: u16) {
+    pub(super) fn note_asked(&mut self, links: u16, out: &mut Effects) {
         let now = self.now;
         let Some(asking) = self.asking.as_mut() else { return };
         let before = asking.asked_at.replace(now);
         asking.is_lone = before.is_none_or(|before| now >= before + INTERVAL / 2);
-        for peer in self.peers.iter_mut().filter(|peer| peer.is_asked_quickly()) {
-            peer.pulse.note_asked(links, now);
+        for peer in &mut self.peers {
+            if peer.is_asked_quickly() {
+                peer.pulse.note_asked(links, now);
+            } else if peer.presence == Presence::Heard && asking.is_lone {
+                peer.pulse.in_vain = peer.pulse.in_vain.saturating_add(1);
+                if peer.pulse.in_vain == VAIN_ROUNDS {
+                    let (node, verdict) = (peer.node(), Kernel::Mute);
+                    out.push(Effect::Report(Event::Kernel { node, verdict }));
+                }
+            }
         }
     }
 

@@ -285,9 +285,12 @@ fn fmt_asked(f: &mut fmt::Formatter<'_>, links: u16, names: &Names) -> fmt::Resu
     Ok(())
 }
 
-/// Writes what a late peer's kernel tells.
+/// Writes what a peer's kernel tells.
 pub(super) fn fmt_kernel(f: &mut fmt::Formatter<'_>, name: &str, says: Kernel) -> fmt::Result {
     match says {
+        Kernel::Mute => {
+            write!(f, "kernel of {name} answers on no link: if its host died, the deadtime decides")
+        }
         Kernel::Answers => {
             write!(f, "host {name} lives: its kernel answers, its daemon has its whole deadtime")
         }

@@ -152,6 +152,7 @@ impl Event {
             Self::PeerLate { .. } => "peer-late",
             Self::PeerLost { .. } => "peer-lost",
             Self::Kernel { verdict: Kernel::Answers, .. } => "kernel-answers",
+            Self::Kernel { verdict: Kernel::Mute, .. } => "kernel-mute",
             Self::Kernel { verdict: Kernel::Silent { .. }, .. } => "host-dead",
             Self::Link { .. } => "link",
             Self::Stalled { .. } => "stalled",

@@ -86,7 +86,9 @@ fn the_silence_of_a_kernel_that_never_answered_says_nothing() {
     for machine in 0..2 {
         world.start_daemon(machine);
     }
-    world.run(ms(400));
+    world.run(INTERVAL * 5);
+    world.expect_told(1, "kernel of a answers on no link");
+    world.expect_untold(0, "kernel of b");
     world.power_off(0);
     let after = lost_after(&mut world);
     assert!(after + SLACK >= DEADTIME, "{after:?}");
