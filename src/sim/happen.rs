@@ -36,6 +36,10 @@ impl World {
                 let at = self.local(to);
                 self.give(to, Input::Claim { vip, mac, at });
             }
+            Happening::Answer { to, of, link } => {
+                let (node, at) = (Plan::node_id(of), self.local(to));
+                self.give(to, Input::KernelAnswered { link, node, at });
+            }
             Happening::Shell { machine, uid, op, work } => self.work(machine, uid, op, work),
             Happening::Cut { device } => self.cut(device),
             Happening::Sense { machine } => self.sense(machine),

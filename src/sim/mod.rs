@@ -41,6 +41,7 @@ mod paths;
 pub mod plan;
 mod power_checks;
 mod powers;
+mod pulses;
 pub mod queue;
 mod random;
 pub mod search;

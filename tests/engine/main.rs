@@ -22,6 +22,7 @@ mod ladder;
 mod machines;
 mod paths;
 mod power_on;
+mod pulses;
 mod recognition;
 mod rows;
 mod rows_rest;

@@ -28,6 +28,7 @@ mod machines;
 mod outlets;
 mod paths;
 mod power;
+mod pulse;
 mod redfish;
 mod replay;
 mod serial;
