@@ -6,8 +6,8 @@ use std::path::Path;
 use super::*;
 use crate::wire::control::Status;
 use crate::wire::control::status::{
-    Change, Claim, FenceDevice, Frozen, Link, LinkCounters, LinkState, Nic, Node, NodeState,
-    Refused, Trouble, Vip,
+    Change, Claim, FenceDevice, Frozen, FrozenLevel, Link, LinkCounters, LinkState, Nic, Node,
+    NodeState, Refused, Trouble, Vip,
 };
 
 const DAY: u64 = 86_400_000;
@@ -156,10 +156,17 @@ fn frozen() -> Status {
                silent: both may have lost power"
             .to_owned(),
         evidence: vec![
-            "bmc-b (level 1): unreachable, tried 4 times".to_owned(),
-            "pdu-b (level 2): unreachable, tried 4 times".to_owned(),
-            "10.0.0.100 and fd00::100 do not answer".to_owned(),
+            "link hb0: silent for 2m 23s".to_owned(),
+            "VIPs: no answer since the node became late".to_owned(),
+            "fence device bmc-b (level 1): unreachable for 2m 10s; it last read on 2m 40s ago"
+                .to_owned(),
         ],
+        levels: vec![
+            frozen_level(1, "bmc-b", "looking", 3200),
+            frozen_level(2, "pdu-b", "resting", 300),
+        ],
+        command: "tandem confirm-off b".to_owned(),
+        command_does: "takes your word that b holds nothing".to_owned(),
         remedy: vec![
             "look at b: has it power? do its fans turn?".to_owned(),
             "if it has power, cut it, or repair the way to bmc-b".to_owned(),
@@ -185,6 +192,17 @@ fn frozen() -> Status {
         }
     }
     status
+}
+
+fn frozen_level(level: u8, device: &str, doing: &str, left_ms: u64) -> FrozenLevel {
+    FrozenLevel {
+        level,
+        devices: vec![device.to_owned()],
+        cause: "unreachable".to_owned(),
+        what: "its fence device does not answer".to_owned(),
+        doing: doing.to_owned(),
+        left_ms,
+    }
 }
 
 /// A machine that is no node answers for a VIP that this node holds; there are many VIPs.
