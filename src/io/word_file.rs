@@ -20,8 +20,8 @@ const FILE_LEN_MAX: u64 = 256 * 1024;
 /// # Errors
 /// Whatever the file system refuses; `InvalidData` if it is not one line.
 pub fn append(path: &Path, line: &[u8]) -> io::Result<()> {
-    let is_line = line.len() <= LINE_LEN_MAX
-        && line.iter().position(|byte| *byte == b'\n') == line.len().checked_sub(1);
+    let ends = line.iter().filter(|byte| **byte == b'\n').count();
+    let is_line = line.len() <= LINE_LEN_MAX && ends == 1 && line.ends_with(b"\n");
     if !is_line {
         return Err(io::Error::new(ErrorKind::InvalidData, "this is not one line"));
     }

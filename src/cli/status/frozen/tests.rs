@@ -41,6 +41,9 @@ fn names(world: &World) -> Names {
 /// The pair, frozen for this reason for two minutes.
 fn frozen_world(cause: &str, mode: Option<Mode>, levels: Vec<u8>) -> World {
     let timing = Timing {
+        keepalive: ms(50),
+        warntime: ms(120),
+        deadtime: ms(250),
         level_timeout: ms(10_000),
         fence_check_interval: ms(60_000),
         grace: ms(1000),
@@ -54,7 +57,10 @@ fn frozen_world(cause: &str, mode: Option<Mode>, levels: Vec<u8>) -> World {
     if let Some(mode) = mode {
         world.excused = mode == Mode::ReadsOff;
         world.set_modes(0, mode);
-        world.run(ms(120_000));
+        // An agent that breaks for every order reads off to a check, too.
+        if mode != Mode::Refuses(FenceFault::AgentFailed) {
+            world.run(ms(120_000));
+        }
         world.crash(0);
         world.machines[0].kernel.clear();
     } else {
