@@ -73,7 +73,7 @@ fn a_fenced_node_is_powered_on_again_by_an_agent() {
         );
         toml.push_str(&format!(
             "\n[[fence]]\nnode = \"{node}\"\ntype = \"agent\"\nname = \"agent-{node}\"\n\
-             program = \"{}\"\ntimeout = \"6s\"\n",
+             agent = \"{}\"\ntimeout = \"6s\"\n",
             program.display()
         ));
     }
