@@ -77,6 +77,18 @@ impl World {
         self.note_pause(machine);
     }
 
+    /// A machine that stood still: what was sent to its paused daemon is lost.
+    pub(super) fn lose_inbox(&mut self, machine: usize) {
+        let Some(daemon) = self.machines[machine].daemon_mut() else { return };
+        for input in core::mem::take(&mut daemon.inbox) {
+            if let Input::Heard { heartbeat, .. } = &input {
+                self.story.miss(heartbeat);
+            } else if let Some(daemon) = self.machines[machine].daemon_mut() {
+                daemon.inbox.push_back(input);
+            }
+        }
+    }
+
     /// SIGCONT: first how late it is, then what came meanwhile, then the time.
     pub fn resume(&mut self, machine: usize) {
         let local = self.local(machine);

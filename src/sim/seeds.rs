@@ -207,10 +207,8 @@ impl Trial {
         let Self { world, random, .. } = self;
         world.pause(one);
         world.run(world.plan.timing.deadtime * random.below(400) as u32 / 100);
-        if random.percent(50)
-            && let Some(daemon) = world.machines[one].daemon_mut()
-        {
-            daemon.inbox.retain(|input| !matches!(input, Input::Heard { .. }));
+        if random.percent(50) {
+            world.lose_inbox(one);
         }
         world.resume(one);
     }

@@ -80,6 +80,16 @@ impl Story {
             || heartbeat.state == PeerState::Stopped;
         self.recorded[usize::from(proves)].take(heartbeat, arrives);
     }
+
+    /// What was on its way when it was recorded has not arrived after all.
+    pub(super) fn miss(&mut self, heartbeat: &Heartbeat) {
+        let kept = self.recorded.iter_mut().flat_map(|recording| &mut recording.kept);
+        for (recorded, arrived) in kept {
+            let is_it = recorded.incarnation == heartbeat.incarnation
+                && (recorded.to, recorded.seq) == (heartbeat.to, heartbeat.seq);
+            *arrived &= !is_it;
+        }
+    }
 }
 
 /// Some of what was sent.

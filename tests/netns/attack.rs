@@ -2,7 +2,7 @@
 //! 28). Nothing that comes from outside may change a role, delay a fence or end a daemon.
 
 mod control;
-mod devices;
+pub mod devices;
 mod files;
 mod floods;
 pub(crate) mod heartbeats;

@@ -25,6 +25,7 @@ mod daemon;
 mod evidence;
 mod keys;
 mod links;
+mod outlets;
 mod paths;
 mod power;
 mod redfish;

@@ -252,6 +252,35 @@ fn a_node_that_starts_alone_without_a_proof_is_frozen() {
     pair.end();
 }
 
+/// Row 13, the race of two that hold nothing: both start cold, no heartbeat passes, nobody answers
+/// for a VIP, and each may cut the other. The fence delay of B lets A be first: one survives.
+#[test]
+fn of_two_that_start_cold_in_a_cut_exactly_one_survives() {
+    let Some(pair) = Pair::dark(pair::config()) else { return };
+    pair.lab.cut_heartbeats();
+    let begun = Stamp::now();
+    for node in Node::BOTH {
+        pair.lab.boot(node);
+    }
+    let proven = pair.wait_log(Node::A, "proof: b holds nothing: its power reads off", begun);
+    pair.wait_role(Node::A, "active");
+    pair.wait_served_by(Node::A);
+    assert!(!pair.lab.machine(Node::B).is_on(), "both have survived");
+    assert_eq!(pair.count_power_cuts(Node::A, begun), 0, "both were cut");
+    pair.assert_only_holder(Node::A);
+    tell("row 13, cold start of a cut pair", &[("one is off", proven.at.since(begun))]);
+
+    // The one that was cut boots into the cut, and fences nobody; once it heals, it joins.
+    let back = Stamp::now();
+    pair.lab.boot(Node::B);
+    pair.wait_log(Node::B, "-> isolated", back);
+    pair.lab.heal_heartbeats();
+    pair.wait_whole(Node::A);
+    assert_eq!(pair.count_power_cuts(Node::A, begun), 0, "the fenced one shot");
+    pair.assert_served_since(Node::A, back);
+    pair.end();
+}
+
 /// Row 17: the fenced node comes back: standby; no failback, though it is the preferred one.
 #[test]
 fn a_fenced_node_comes_back_as_standby_and_takes_nothing_back() {

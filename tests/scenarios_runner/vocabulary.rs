@@ -175,6 +175,10 @@ const DAEMONS: &[Phrase] = phrases! {
 const LINKS: &[Phrase] = phrases! {
     "LINK is cut" => |s, v| cut(s, v.link(0), true);
     "LINK is mended" => |s, v| cut(s, v.link(0), false);
+    "heartbeats are under way for TIME" => |s, v| {
+        s.world()?.link_delay = v.time(0);
+        Ok(())
+    };
     "LINK is cut from NODE to NODE" => |s, v| {
         s.world()?.set_cut(v.link(0), v.node(1), v.node(2), true);
         Ok(())

@@ -32,7 +32,7 @@ fn replace_bmc(pair: &Pair, node: Node, knobs: Knobs) -> BmcServer {
 }
 
 /// The configuration without the fence device of `node`, and with `instead` at its end.
-fn without_device(config: &LabConfig, node: Node, instead: &str) -> String {
+pub fn without_device(config: &LabConfig, node: Node, instead: &str) -> String {
     let toml = config.to_toml();
     let begin = toml.find(&format!("\n[[fence]]\nnode = \"{node}\"")).unwrap();
     let rest = &toml[begin + 1..];
@@ -41,7 +41,7 @@ fn without_device(config: &LabConfig, node: Node, instead: &str) -> String {
 }
 
 /// Boots both nodes with this configuration.
-fn boot_with(config: LabConfig, toml: &str) -> Option<Pair> {
+pub fn boot_with(config: LabConfig, toml: &str) -> Option<Pair> {
     let pair = Pair::dark(config)?;
     for node in Node::BOTH {
         pair.lab.write_configuration(node, toml);
@@ -49,7 +49,8 @@ fn boot_with(config: LabConfig, toml: &str) -> Option<Pair> {
     Some(pair)
 }
 
-fn frozen_cause(status: &Value) -> Option<&str> {
+/// Why a node says that the pair is frozen.
+pub fn frozen_cause(status: &Value) -> Option<&str> {
     status["frozen"]["cause"].as_str()
 }
 
