@@ -60,8 +60,14 @@ impl WordWriter {
 
     /// Puts `text` on record as said at this moment of the wall clock.
     pub(super) fn note(&mut self, unix_ms: u64, text: &str) {
-        let mut line = format!("{} {text}", utc_millis(unix_ms)).replace(char::is_control, " ");
-        line.truncate(line.floor_char_boundary(LINE_LEN_MAX - 1));
+        let mut line = utc_millis(unix_ms);
+        line.push(' ');
+        for c in text.chars() {
+            if line.len() + c.len_utf8() >= LINE_LEN_MAX {
+                break;
+            }
+            line.push(if c.is_control() { ' ' } else { c });
+        }
         line.push('\n');
         if self.waiting.len() < WAITING_MAX {
             self.waiting.push_back(line);
@@ -127,5 +133,38 @@ fn warn_if_failed(path: &std::path::Path, report: &Report) {
         let said = String::from_utf8_lossy(&report.output);
         let (path, said) = (path.display(), said.trim());
         log::warn!("an operator's word is not put on record in {path}: {:?} {said}", report.end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn who_asks_is_told_as_far_as_the_kernel_knows() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let caller = Caller { uid: 0, gid: 0, pid, groups: vec![] };
+        let text = who(&caller, Some("alice@10.0.0.5"));
+        assert!(text.starts_with("alice@10.0.0.5 (uid 0"), "{text}");
+        assert!(text.contains(&format!(", pid {pid}, ")), "{text}");
+        assert!(text.ends_with(')'), "{text}");
+        let gone = who(&Caller { uid: 7, gid: 7, pid: i32::MAX, groups: vec![] }, None);
+        assert_eq!(gone, format!("somebody (uid 7, pid {}, no terminal)", i32::MAX));
+    }
+
+    #[test]
+    fn a_word_is_one_line_with_its_time_and_few_wait() {
+        let (program, path) = (PathBuf::from("/bin/false"), PathBuf::from("/nonexistent"));
+        let mut writer = WordWriter::new(program, path, Token(1));
+        writer.note(1_795_310_848_042, &format!("a\nb{}", "\u{fc}".repeat(LINE_LEN_MAX)));
+        let line = writer.waiting[0].clone();
+        assert!(line.starts_with("2026-11-22 01:27:28.042Z a b"), "{line}");
+        assert!(line.ends_with('\n') && line.len() <= LINE_LEN_MAX);
+        assert_eq!(line.matches('\n').count(), 1);
+        for _ in 0..2 * WAITING_MAX {
+            writer.note(0, "again");
+        }
+        assert_eq!(writer.waiting.len(), WAITING_MAX);
     }
 }
