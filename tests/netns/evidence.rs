@@ -57,9 +57,13 @@ fn a_fenced_node_is_powered_on_again_over_ipmi_and_joins_as_standby() {
 fn a_fenced_node_is_powered_on_again_by_an_agent() {
     let Some(pair) = Pair::dark(powers_on()) else { return };
     let text = powers_on().to_toml();
+    let prefix = pair.lab.client_namespace();
+    // Each machine has its own /run; this is everybody's.
+    let directory = std::env::temp_dir().join(format!("tandem-agent-{prefix}"));
+    std::fs::create_dir(&directory).unwrap();
     let mut toml = text.split("\n[[fence]]").next().unwrap().to_owned();
     for node in Node::BOTH {
-        let program = pair.lab.machine(node.other()).dir().join("fence_lab");
+        let program = directory.join(format!("fence_lab_{node}"));
         let (address, user, password) = (bmc::address(node), bmc::USER, bmc::PASSWORD);
         write_program(
             &program,
@@ -85,6 +89,7 @@ fn a_fenced_node_is_powered_on_again_by_an_agent() {
     let begun = pair.lab.power_cut(Node::A);
     wait_powered_on(&pair, "row 17, after-fence by an agent", begun);
     pair.end();
+    std::fs::remove_dir_all(directory).unwrap();
 }
 
 /// Every device is read, beside the daemon and without it; nothing is cut.

@@ -64,14 +64,21 @@ pub(crate) fn failed(error: &std::io::Error) -> Failure {
     Failure::failed(format!("cannot wait for the fence devices: {error}"))
 }
 
-/// A device that reads off while its host is heard is another machine's.
+/// Why an off of this device would be no proof: one that reads off while its host is heard is
+/// another machine's.
 fn doubt(plan: &Plan, status: &Status, device: &Device, reply: Reply) -> Option<String> {
     let name = plan.names.node(device.node);
     let node = status.nodes.iter().find(|node| node.name == name)?;
     let is_heard = !matches!(node.state, NodeState::Lost | NodeState::Unknown);
-    let is_known = matches!(node.state, NodeState::Stopped);
-    (reply.reading == Ok(Power::Off) && is_heard && !is_known)
-        .then(|| format!("{name} is heard: the device is another machine's, its off is no proof"))
+    let is_stopped = matches!(node.state, NodeState::Stopped);
+    if reply.reading == Ok(Power::Off) && is_heard && !is_stopped {
+        let text = format!("{name} is heard: the device is another machine's, its off is no proof");
+        return Some(text);
+    }
+    let known = status.fence_devices.iter().find(|known| known.name == device.name)?;
+    let doubt =
+        "it read off while its host was heard, and has not read on since: its off is no proof";
+    (known.distrusted && reply.reading != Ok(Power::On)).then(|| doubt.to_owned())
 }
 
 impl Reading<'_> {
