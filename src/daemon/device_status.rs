@@ -56,6 +56,8 @@ impl Sources<'_> {
             reading,
             read_ms: view.last.map(|(_, at)| self.ago(at)),
             fault,
+            distrusted: view.distrusted,
+            stray: view.stray.map(stray_word).unwrap_or_default().to_owned(),
             power: view.power.map(|(power, _)| power.to_string()).unwrap_or_default(),
             power_ms: view.power.map(|(_, at)| self.ago(at)),
             failing_ms: view.failing_since.map(|at| self.ago(at)),
@@ -85,6 +87,13 @@ impl Sources<'_> {
             warnings: warnings.collect(),
             ..device
         }
+    }
+}
+
+const fn stray_word(stray: Stray) -> &'static str {
+    match stray {
+        Stray::Own => "own",
+        Stray::Other => "other",
     }
 }
 

@@ -73,7 +73,10 @@ fn device_line(now: Instant, device: &DeviceView, names: &Names) -> String {
     let said = match device.last {
         None => "not asked yet".to_owned(),
         Some((Ok(power), at)) if device.failing_since.is_none() => {
-            let doubt = if device.distrusted { "; its off is no proof" } else { "" };
+            let is_doubted = device.distrusted
+                || device.stray.is_some()
+                || (device.is_witness && !device.seen_on);
+            let doubt = if is_doubted { "; its off is no proof" } else { "" };
             format!("read {power} {} ago{doubt}", ago(at))
         }
         Some((Ok(_), at)) => {

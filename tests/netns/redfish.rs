@@ -44,21 +44,26 @@ fn config() -> LabConfig {
 /// A pair whose BMCs speak Redfish; `pin` is given what each certificate is, and says what the
 /// nodes are told that it is.
 fn dark(pin: impl Fn(Node, Fingerprint) -> Fingerprint) -> Option<(Pair, Emulators)> {
-    dark_with(pin, |_| SYSTEM.to_owned())
+    dark_with(config(), pin, |_| SYSTEM.to_owned())
 }
 
-/// The same with BMCs whose systems have these UUIDs.
+fn powers_on() -> LabConfig {
+    LabConfig { after_fence: Some("on"), ..config() }
+}
+
+/// The same with another configuration, and with BMCs whose systems have these UUIDs.
 fn dark_with(
+    config: LabConfig,
     pin: impl Fn(Node, Fingerprint) -> Fingerprint,
     system: impl Fn(Node) -> String,
 ) -> Option<(Pair, Emulators)> {
-    let pair = Pair::dark(config())?;
+    let text = config.to_toml();
+    let pair = Pair::dark(config)?;
     let prefix = pair.lab.client_namespace();
     let prefix = prefix.strip_suffix("-c").unwrap();
     let directory = std::env::temp_dir().join(format!("tandem-redfish-{prefix}"));
     let mut emulators = Emulators { processes: Vec::new(), directory };
     // The devices come last in the file.
-    let text = config().to_toml();
     let mut toml = text.split("\n[[fence]]").next().unwrap().to_owned();
     for node in Node::BOTH {
         let address = IpAddr::from(bmc::address(node));
@@ -128,6 +133,26 @@ fn a_panicked_node_is_powered_off_over_redfish() {
     pair.end();
 }
 
+/// `after-fence = "on"`: the one that was cut is switched on again over Redfish.
+#[test]
+fn a_fenced_node_is_powered_on_again_over_redfish() {
+    let Some((pair, _emulators)) =
+        dark_with(powers_on(), |_, fingerprint| fingerprint, |_| SYSTEM.to_owned())
+    else {
+        return;
+    };
+    pair.wait_whole(Node::A);
+    let begun = pair.lab.power_cut(Node::A);
+    let acquired = pair.wait_log(Node::B, "acquired: all resources", begun);
+    let on = pair.wait_log(Node::B, "after-fence: powering a on again", begun);
+    assert!(acquired.at <= on.at, "it was powered on before the takeover was complete");
+    pair.wait_log(Node::A, "role joining -> standby", begun);
+    pair.wait_whole(Node::B);
+    pair.assert_only_holder(Node::B);
+    tell("row 17, after-fence over Redfish", &[("outage", pair.wait_outage(Node::B, begun))]);
+    pair.end();
+}
+
 /// What a person must mend is told before it is needed: each node asks the other's BMC.
 #[test]
 fn a_certificate_that_is_not_the_pinned_one_degrades_and_then_freezes() {
@@ -164,7 +189,8 @@ fn a_bmc_of_another_machine_is_told_nothing_over_redfish() {
         Node::A => "4c4c4544-0042-3510-8052-b4c04f4a4699".to_owned(),
         Node::B => machine_uuid(Node::B),
     };
-    let Some((pair, _emulators)) = dark_with(|_, fingerprint| fingerprint, stranger) else {
+    let Some((pair, _emulators)) = dark_with(config(), |_, fingerprint| fingerprint, stranger)
+    else {
         return;
     };
     pair.wait_role(Node::A, "active");
@@ -186,7 +212,9 @@ fn a_bmc_of_another_machine_is_told_nothing_over_redfish() {
 #[test]
 fn bmcs_of_the_right_machines_are_used_over_redfish() {
     let own = |node: Node| format!("44454c4c-4200-1035-8052-b4c04f4a460{}", node.number());
-    let Some((pair, _emulators)) = dark_with(|_, fingerprint| fingerprint, own) else { return };
+    let Some((pair, _emulators)) = dark_with(config(), |_, fingerprint| fingerprint, own) else {
+        return;
+    };
     pair.wait_whole(Node::A);
     let begun = pair.lab.power_cut(Node::A);
     wait_stonith_failover(&pair, "Redfish, machines that tell who they are", begun);

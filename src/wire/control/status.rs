@@ -386,6 +386,11 @@ pub struct FenceDevice {
     pub read_ms: Option<u64>,
     /// Why the last attempt gave no reading; empty if it gave one.
     pub fault: String,
+    /// Whether its off is no proof, because its host was heard while it read off.
+    pub distrusted: bool,
+    /// `own` if it is this node's own, `other` if it is another machine's than its host's; empty
+    /// if it may be its host's.
+    pub stray: String,
     /// `on` or `off`, as it last read, whatever it said since; empty if it never did.
     pub power: String,
     /// The age of that.
