@@ -89,6 +89,7 @@ fn settings() -> Settings {
         vips: 1,
         macs: [Mac::NONE; NICS_MAX],
         initdead: Duration::from_secs(1),
+        dead_host_time: None,
         isolated_grace: Duration::from_secs(5),
         path_hold: Duration::from_secs(1),
         path_rest: Duration::from_secs(60),

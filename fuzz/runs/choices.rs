@@ -19,6 +19,13 @@ impl<'a> Choices<'a> {
         self.0
     }
 
+    /// The next `count` bytes, or as many as are left.
+    pub fn bytes(&mut self, count: usize) -> &'a [u8] {
+        let (first, rest) = self.0.split_at(count.min(self.0.len()));
+        self.0 = rest;
+        first
+    }
+
     /// One byte.
     pub fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.0.split_first() else { return 0 };

@@ -77,6 +77,8 @@ struct Life {
     /// The next number of each peer's heartbeats.
     seqs: [u64; 4],
     requests: u64,
+    /// On which links questions to kernels leave.
+    asked_links: u16,
     names: Names,
     has_ended: bool,
 }
@@ -86,6 +88,9 @@ fn node_id(number: u8) -> NodeId {
 }
 
 fn settings(choices: &mut Choices<'_>) -> Settings {
+    // By the length, so that what the bytes say stays as it is.
+    let asks = choices.rest().len().is_multiple_of(2);
+    let dead_host_time = asks.then_some(Duration::from_millis(400));
     let peers = 1 + choices.below(2);
     let mut device = 0;
     let peers = (0..peers).map(|peer| {
@@ -121,6 +126,7 @@ fn settings(choices: &mut Choices<'_>) -> Settings {
         vips: u16::from(choices.below(4)),
         macs: [Mac([2, 0, 0, 0, 0, 1]); NICS_MAX],
         initdead: Duration::from_secs(2),
+        dead_host_time,
         isolated_grace: Duration::from_secs(3),
         path_hold: Duration::from_millis(300),
         path_rest: Duration::from_secs(4),
@@ -155,6 +161,7 @@ impl Life {
             newest_op: OpId::default(),
             seqs: [1; 4],
             requests: 0,
+            asked_links: u16::MAX,
             names: Names::default(),
             has_ended: false,
         };
@@ -191,6 +198,7 @@ impl Life {
     fn carry_out(&mut self, effect: &Effect) -> Option<Input> {
         match *effect {
             Effect::Probe => return Some(Input::Probed { asked: true }),
+            Effect::AskKernels => return Some(Input::KernelsAsked { links: self.asked_links }),
             Effect::Mark { op, .. } => {
                 self.note(op);
                 return Some(Input::Done { op, outcome: Outcome::Confirmed });
@@ -249,6 +257,11 @@ impl Life {
                 Input::Across { nic, node, passes: choices.flag() }
             }
             23 => Input::Reach { nic, up: choices.flag() },
+            24 if mac.0[5] == 4 => {
+                self.asked_links = u16::from(choices.below(8));
+                let (link, node) = (LinkId(choices.below(4)), node_id(1 + choices.below(4)));
+                Input::KernelAnswered { link, node, at: self.now }
+            }
             24 => Input::Claim { vip, mac, at: self.now },
             25 => Input::VipGone { vip },
             26 => Input::VipStray { vip },

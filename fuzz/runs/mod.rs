@@ -5,12 +5,16 @@
 //! kept in `fuzz/seeds`, where the input of each crash that was ever found is added.
 #![allow(dead_code, reason = "each target uses one of them")]
 
+#[allow(clippy::disallowed_methods, reason = "a BMC may wait in a thread of its own")]
+#[path = "../../tests/support/bmc.rs"]
+pub mod bmc;
 pub mod choices;
 pub mod config;
 pub mod control;
 pub mod engine;
 pub mod flight;
 pub mod heartbeat;
+pub mod ipmi;
 pub mod netlink;
 pub mod packets;
 pub mod serial;
@@ -19,12 +23,13 @@ pub mod serial;
 pub type Run = fn(&[u8]);
 
 /// All of them, by the names of their targets.
-pub const ALL: [(&str, Run); 8] = [
+pub const ALL: [(&str, Run); 9] = [
     ("config", config::run),
     ("control", control::run),
     ("engine", engine::run),
     ("flight", flight::run),
     ("heartbeat", heartbeat::run),
+    ("ipmi", ipmi::run),
     ("netlink", netlink::run),
     ("packets", packets::run),
     ("serial", serial::run),

@@ -84,6 +84,8 @@ pub struct Timing {
     pub warntime: Duration,
     /// Age of the last heartbeat at which a link is down.
     pub deadtime: Duration,
+    /// After how long a host that is silent altogether is dead; nothing if no kernel is asked.
+    pub dead_host_time: Option<Duration>,
     /// How long all peers are listened for at start.
     pub initdead: Duration,
     /// How long an unheard peer whose VIPs answer is left serving.
@@ -166,6 +168,7 @@ impl Plan {
             vips: u16::try_from(self.vips.len()).unwrap_or(u16::MAX),
             macs,
             initdead: self.timing.initdead,
+            dead_host_time: self.timing.dead_host_time,
             isolated_grace: self.timing.isolated_grace,
             path_hold: self.timing.path_hold,
             path_rest: self.timing.path_rest,

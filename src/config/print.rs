@@ -122,6 +122,10 @@ fn print_timing(timing: &Timing, page: &mut Page) {
     page.text("keepalive", time(timing.keepalive));
     page.text("warntime", time(timing.warntime));
     page.text("deadtime", time(timing.deadtime));
+    // Not written where it is not set: nodes agree with those that do not know of it.
+    if let Some(dead_host_time) = timing.dead_host_time {
+        page.text("dead-host-time", time(dead_host_time));
+    }
     page.text("initdead", time(timing.initdead));
     page.text("isolated-grace", time(timing.isolated_grace));
     page.text("fence-check-interval", time(timing.fence_check_interval));

@@ -48,6 +48,7 @@ pub(super) struct Raw {
 pub(super) struct RawTiming {
     pub(super) place: Place,
     pub(super) rhythm: RawRhythm,
+    pub(super) dead_host_time: Option<At<Duration>>,
     pub(super) initdead: Option<At<Duration>>,
     pub(super) isolated_grace: Option<At<Duration>>,
     pub(super) fence_check_interval: Option<At<Duration>>,
@@ -206,6 +207,7 @@ fn timing(section: &Section<'_>, f: &mut Findings) -> RawTiming {
     RawTiming {
         place: section.place.clone(),
         rhythm: rhythm(section, f),
+        dead_host_time: section.duration("dead-host-time", "400ms", f),
         initdead: section.duration("initdead", "5s", f),
         isolated_grace: section.duration("isolated-grace", "30s", f),
         fence_check_interval: section.duration("fence-check-interval", "1m", f),

@@ -60,6 +60,7 @@ pub(super) const TIMING: Words = Words {
         "keepalive",
         "warntime",
         "deadtime",
+        "dead-host-time",
         "initdead",
         "isolated-grace",
         "fence-check-interval",

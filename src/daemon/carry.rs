@@ -26,6 +26,10 @@ impl Shell {
                 let asked = self.network.probe();
                 self.inbox.push_front(Input::Probed { asked });
             }
+            Effect::AskKernels => {
+                let links = self.pulses.ask(self.poll.registry(), now);
+                self.inbox.push_front(Input::KernelsAsked { links });
+            }
             Effect::Acquire { op, term: _ } => {
                 // What the last holder answered while it was looked for is over.
                 self.claims.clear();

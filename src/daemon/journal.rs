@@ -36,9 +36,8 @@ const HOSTILE: Limit = Limit { burst: 5, interval: Duration::from_secs(600) };
 /// The limit of a kind of event; nothing for what is always told.
 fn limit_of(kind: &str) -> Option<Limit> {
     match kind {
-        "link" | "link-socket" | "nic" | "peer-late" | "stalled" | "vip-gone" | "vip-restored" => {
-            Some(FLAPPING)
-        }
+        "link" | "link-socket" | "nic" | "peer-late" | "kernel-answers" | "stalled"
+        | "vip-gone" | "vip-restored" => Some(FLAPPING),
         "refused" | "wrong-key" | "flood" => Some(HOSTILE),
         _ => None,
     }

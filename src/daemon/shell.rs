@@ -44,6 +44,7 @@ use crate::io::flight::{Bounds, Change, Recorder};
 use crate::io::link::{self, Link, LinkChange};
 use crate::io::network::{self, Marks, Network, Occurrence};
 use crate::io::probe::Identity;
+use crate::io::pulse::{Beat, Pulses};
 use crate::io::state_files::StateFiles;
 use crate::io::word_file;
 use crate::sys::clock;
@@ -71,6 +72,7 @@ const LINKS: usize = 16;
 const CONTROL: usize = LINKS + LINKS_MAX;
 const FENCE: usize = CONTROL + ControlServer::TOKENS;
 const NETWORK: usize = FENCE + crate::io::fence::TOKENS;
+const PULSES: usize = NETWORK + network::TOKENS;
 
 /// An operator's request that waits for the engine's answer.
 pub(super) struct Asked {
@@ -103,6 +105,7 @@ pub(super) struct Shell {
     pub(super) wrong_keys: WrongKeys,
     pub(super) floods: Floods,
     pub(super) network: Network,
+    pub(super) pulses: Pulses,
     pub(super) fences: FencePool,
     pub(super) control: ControlServer,
     /// Operators' requests that the engine has not answered yet.
@@ -165,6 +168,7 @@ impl Shell {
             wrong_keys: hearing::watch_keys(&plan),
             floods: Floods::new(plan.links.len()),
             network,
+            pulses: open_pulses(&plan),
             fences: FencePool::new(FENCE),
             control,
             asked: VecDeque::new(),
@@ -267,7 +271,8 @@ impl Shell {
         let engine = self.node.next_deadline();
         let others = self.next_deadline_of_hands();
         let wake_at = [engine, others].into_iter().flatten().min();
-        let must_turn = self.links_waiting != 0 || !self.stores.is_empty();
+        let must_turn =
+            self.links_waiting != 0 || !self.stores.is_empty() || self.pulses.has_more();
         // Only the engine's own deadlines measure how late the loop is; while links keep it from
         // being told the time, what is late already is not counted again.
         let wanted = engine.map(|at| if must_turn { at.max(self.now) } else { at });
@@ -322,7 +327,7 @@ impl Shell {
                 self.fences.ready(registry, now, token);
             }
             token => {
-                let _is_ours = self.network.ready(token);
+                let _is_ours = self.network.ready(token) || self.pulses.ready(token);
             }
         }
     }
@@ -333,6 +338,7 @@ impl Shell {
         self.tend_links();
         let drained = self.drain_links();
         self.judge_hearing();
+        self.feel_pulses();
         self.network.turn(self.now);
         self.take_occurrences();
         self.fences.expire(self.poll.registry(), self.now);
@@ -408,6 +414,15 @@ impl Shell {
         }
     }
 
+    /// Takes in what the peers' kernels have answered.
+    fn feel_pulses(&mut self) {
+        let (now, inbox) = (self.now, &mut self.inbox);
+        self.pulses.turn(now, |Beat { link, node }| {
+            inbox.push_back(Input::KernelAnswered { link, node, at: now });
+        });
+        self.run_inbox();
+    }
+
     fn take_readings(&mut self) {
         while let Some((op, reading)) = self.fences.take_completed() {
             self.feed(Input::Reading { op, reading });
@@ -464,6 +479,13 @@ fn open_links(plan: &Plan) -> Vec<Link> {
             hearing::guard(Link::new(&link.transport, Token(LINKS + index)), plan.cluster_id)
         })
         .collect()
+}
+
+fn open_pulses(plan: &Plan) -> Pulses {
+    match plan.timing.dead_host_time {
+        Some(_) => Pulses::new(plan.links.iter().map(|link| &link.transport), PULSES),
+        None => Pulses::none(),
+    }
 }
 
 fn flight_header(plan: &Plan, life: &Life, now: Instant) -> Header {
@@ -524,4 +546,4 @@ fn catch_signals(poll: &Poll) -> Result<UnixStream, Failure> {
     Ok(ours)
 }
 
-const _: () = assert!(NETWORK + network::TOKENS < usize::MAX, "tokens do not overlap");
+const _: () = assert!(PULSES + LINKS_MAX < usize::MAX, "tokens do not overlap");

@@ -11,6 +11,7 @@ use super::look::{Look, Verdict};
 use super::node::Node;
 use super::peer::{Peer, Presence};
 use super::proof::{Proof, Proofs};
+use super::pulse;
 use super::role::{Releasing, Role};
 use super::snapshot::Waiting;
 use crate::types::{FenceFault, Instant, NodeId, OpId, PeerState, Power, Term};
@@ -222,8 +223,9 @@ impl Node {
             return;
         }
         let now = self.now;
-        let links = self.settings.links.iter();
-        let look = self.look.get_or_insert_with(|| Look::new(now, links));
+        let settings = &self.settings;
+        let begin = || Look::new(now, settings.links.iter(), pulse::room(settings));
+        let look = self.look.get_or_insert_with(begin);
         if look.begin_round(now) && self.settings.vips > 0 {
             out.push(Effect::Probe);
         }

@@ -19,6 +19,10 @@ pub enum Effect {
     /// [`super::Input::Probed`] before the next input is given to the engine; what the networks
     /// say comes as [`super::Input::Claim`].
     Probe,
+    /// Ask the kernels of all peers for their link addresses, on every link that has such, now,
+    /// once. Answered with [`super::Input::KernelsAsked`] before the next input is given to the
+    /// engine; what they say comes as [`super::Input::KernelAnswered`].
+    AskKernels,
     /// Put every VIP on its NIC and announce it. Confirmed when all are up and were announced once.
     /// Refused when one cannot be had; those that were added may still be there.
     Acquire {

@@ -47,7 +47,14 @@ pub enum Event {
         /// The peer.
         node: NodeId,
     },
-    /// A peer was not heard on any link for its deadtime.
+    /// What a peer's kernel says of its host.
+    Kernel {
+        /// The peer.
+        node: NodeId,
+        /// What.
+        verdict: Kernel,
+    },
+    /// A peer was not heard on any link for its deadtime, or its host is dead.
     PeerLost {
         /// The peer.
         node: NodeId,
@@ -243,6 +250,20 @@ pub enum Event {
         reason: Refusal,
         /// How many of that reason since the start.
         count: u64,
+    },
+}
+
+/// What the kernel of a peer tells by answering or not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kernel {
+    /// It answers on no link while its daemon is heard: its silence will say nothing.
+    Mute,
+    /// It answers while its daemon is silent: the host lives. It has its whole deadtime.
+    Answers,
+    /// It does not answer any more: the host is dead, or nothing passes to it. It is lost.
+    Silent {
+        /// How many questions in a row it has left unanswered on each link that could tell.
+        questions: u32,
     },
 }
 

@@ -55,6 +55,21 @@ pub enum Input {
         /// Whether they pass.
         passes: bool,
     },
+    /// The one answer to a [`super::Effect::AskKernels`].
+    KernelsAsked {
+        /// The links on which the questions left this node through a NIC with carrier, one bit
+        /// each.
+        links: u16,
+    },
+    /// A peer's kernel has answered such a question.
+    KernelAnswered {
+        /// The link whose address it answered for.
+        link: LinkId,
+        /// The peer.
+        node: NodeId,
+        /// When the answer was received, at the latest.
+        at: Instant,
+    },
     /// The one answer to a [`super::Effect::Probe`].
     Probed {
         /// Whether questions left on every service NIC that has VIPs and is up, and on one at

@@ -80,6 +80,14 @@ impl Link {
         self.state
     }
 
+    /// Whether the peer is late here, or worse; not where it may yet be heard for the first time.
+    pub(super) fn is_silent(&self) -> bool {
+        match self.state {
+            LinkState::Late | LinkState::Down => true,
+            LinkState::Quiet | LinkState::Up | LinkState::OneWay => false,
+        }
+    }
+
     pub(super) fn since(&self) -> Instant {
         self.since
     }

@@ -50,9 +50,14 @@ enum Asked {
 
 impl Look {
     /// A look whose first round is due at once. The rounds fit between the warntime and the
-    /// deadtime of the slowest link.
-    pub(super) fn new<'a>(now: Instant, links: impl Iterator<Item = &'a LinkSettings>) -> Self {
-        let room = links.map(|link| link.deadtime.saturating_sub(link.warntime)).max();
+    /// deadtime of the slowest link, and into `room` if a peer may be lost earlier.
+    pub(super) fn new<'a>(
+        now: Instant,
+        links: impl Iterator<Item = &'a LinkSettings>,
+        room: Option<Duration>,
+    ) -> Self {
+        let slowest = links.map(|link| link.deadtime.saturating_sub(link.warntime)).max();
+        let room = slowest.into_iter().chain(room).min();
         let pause = (room.unwrap_or(PAUSE_MAX) / ROUNDS).clamp(PAUSE_MIN, PAUSE_MAX);
         Self {
             started: now,
@@ -131,7 +136,7 @@ mod tests {
             warntime: Duration::from_millis(30),
             deadtime: Duration::from_millis(60),
         };
-        Look::new(Instant::from_millis(100), [link].iter())
+        Look::new(Instant::from_millis(100), [link].iter(), None)
     }
 
     #[test]

@@ -41,7 +41,7 @@ mod path;
 mod peer;
 mod power_on;
 pub mod proof;
-
+pub mod pulse;
 mod purge;
 pub mod reasons;
 pub mod role;

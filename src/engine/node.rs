@@ -19,6 +19,7 @@ use super::look::Look;
 use super::memory::Memory;
 use super::path::Path;
 use super::peer::{Hearing, Peer, Presence};
+use super::pulse::{Asking, Pulse};
 use super::purge::Purge;
 use super::role::{Role, RoleCell};
 use super::settings::{Record, Remembered, Settings};
@@ -67,6 +68,7 @@ pub struct Node {
     /// The MACs of this node's service NICs, for the peers: by them they know its answers.
     pub(super) macs: [Mac; NICS_MAX],
     pub(super) look: Option<Look>,
+    pub(super) asking: Option<Asking>,
     /// Whether this step may find a peer's VIPs silent: only a tick may.
     pub(super) may_judge: bool,
     /// Whether something waits for nothing but the next tick.
@@ -92,11 +94,15 @@ struct Refused {
 impl Node {
     /// A node that has just been started. Its first input is [`Input::Start`].
     pub fn new(settings: Settings, now: Instant) -> Self {
-        let peers: Vec<Peer> = settings
+        let mut peers: Vec<Peer> = settings
             .peers
             .iter()
             .map(|peer| Peer::new(peer.clone(), &settings.links, now))
             .collect();
+        let asking = Asking::new(&settings, now);
+        if asking.is_some() {
+            peers.iter_mut().for_each(|peer| peer.pulse = Pulse::new(settings.links.len()));
+        }
         let devices = Devices::new(&settings, now);
         let mut node = Self {
             now,
@@ -117,6 +123,7 @@ impl Node {
             handover: Handover::default(),
             macs: settings.macs,
             look: None,
+            asking,
             may_judge: false,
             tick_wanted: false,
             memory: Memory::new(Record::default()),
@@ -161,6 +168,8 @@ impl Node {
                     look.note_probed(asked);
                 }
             }
+            Input::KernelsAsked { links } => self.note_asked(links, out),
+            Input::KernelAnswered { link, node, at } => self.note_kernel(link, node, at, out),
             Input::Mac { nic, mac } => self.note_mac(nic, mac),
             Input::Claim { vip, mac, at } => self.note_claim(vip, mac, at, out),
             Input::VipGone { vip } => self.note_vip_gone(vip, out),
@@ -199,6 +208,7 @@ impl Node {
             }
         }
         note(self.look.map(|look| look.next_deadline()));
+        note(self.pulse_deadline());
         note(self.memory.next_deadline(self.now));
         note(self.devices.next_deadline());
         note(self.role_deadline());
@@ -285,6 +295,7 @@ impl Node {
         for peer in &mut self.peers {
             peer.judge(self.now, self.started, self.initdead_until, out);
         }
+        self.feel_pulses(out);
         self.check_devices(out);
         self.tick_role(out);
         self.tick_purge(out);
@@ -306,6 +317,7 @@ impl Node {
         if let Some(look) = self.look.as_mut() {
             look.forgive(late_by, self.now);
         }
+        self.forgive_pulses(late_by);
         self.handover.forgive(late_by);
         if late_by < deadtime {
             return;

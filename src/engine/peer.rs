@@ -17,6 +17,7 @@ use super::freshness::Freshness;
 use super::link::Link;
 use super::power_on::PowerOn;
 use super::proof::Proof;
+use super::pulse::Pulse;
 use super::settings::{AfterFence, LinkSettings, PeerSettings};
 use super::speech::Told;
 use crate::types::heartbeat::NICS_MAX;
@@ -105,6 +106,8 @@ pub(super) struct Peer {
     /// Up to which term this node granted it to take over; [`Term::NONE`] if not.
     pub(super) granted: Term,
     pub(super) ladder: Option<Ladder>,
+    /// What its kernel answers; nothing where kernels are not asked.
+    pub(super) pulse: Pulse,
     /// The level that cut its power, if it is to be powered on again after the takeover.
     pub(super) fenced_at: Option<usize>,
     /// How far that has come.
@@ -148,6 +151,7 @@ impl Peer {
             proof_at: now,
             granted: Term::NONE,
             ladder: None,
+            pulse: Pulse::default(),
             fenced_at: None,
             power_on: None,
             answered_at: None,
@@ -315,6 +319,9 @@ impl Peer {
         self.said = None;
         self.granted = Term::NONE;
         self.introducing = None;
+        if life == Life::Rebooted {
+            self.pulse.distrust();
+        }
         for link in &mut self.links {
             link.reset();
         }
@@ -401,15 +408,19 @@ impl Peer {
         self.presence = presence;
         match presence {
             Presence::Late if !is_expected => out.push(Effect::Report(Event::PeerLate { node })),
-            Presence::Lost => {
-                self.presence_since = now;
-                let silent = now.since(self.heard_at().unwrap_or(started));
-                if !is_expected {
-                    let was_heard = self.was_heard();
-                    out.push(Effect::Report(Event::PeerLost { node, silent, was_heard }));
-                }
-            }
+            Presence::Lost => self.lose(now, started, out),
             Presence::Late | Presence::Heard | Presence::Unheard => {}
+        }
+    }
+
+    /// It is lost from now on.
+    pub(super) fn lose(&mut self, now: Instant, started: Instant, out: &mut Effects) {
+        self.presence = Presence::Lost;
+        self.presence_since = now;
+        let silent = now.since(self.heard_at().unwrap_or(started));
+        if !self.said_goodbye() {
+            let (node, was_heard) = (self.node(), self.was_heard());
+            out.push(Effect::Report(Event::PeerLost { node, silent, was_heard }));
         }
     }
 
@@ -442,5 +453,6 @@ impl Peer {
         self.said = None;
         self.answered_at = None;
         self.silent = false;
+        self.pulse.distrust();
     }
 }

@@ -25,6 +25,10 @@ pub struct Settings {
     pub macs: [Mac; NICS_MAX],
     /// How long all peers are listened for at start before the silent ones need a proof.
     pub initdead: Duration,
+    /// After how long a silence, of its daemon on all links and of its kernel, a peer is lost
+    /// without waiting for the deadtime; nothing if kernels are not asked.
+    #[serde(default)]
+    pub dead_host_time: Option<Duration>,
     /// How long an unheard peer whose VIPs answer is left serving before it is fenced.
     pub isolated_grace: Duration,
     /// How long a service NIC must be bad here and good at a peer before a holder hands over.

@@ -12,6 +12,7 @@
 use core::fmt;
 
 use super::effect::{Answer, Denial, Effect};
+use super::event::Kernel;
 use super::input::{Input, Order, Outcome};
 use super::settings::{Mark, Record, Remembered};
 use super::transcript::{Ms, state_word};
@@ -85,6 +86,11 @@ impl fmt::Display for InputLine<'_> {
                 let what = if *passes { "pass" } else { "do not pass" };
                 write!(f, "nic {nic}: probes to and from {node} {what}")
             }
+            Input::KernelsAsked { links: 0 } => write!(f, "kernels: the questions cannot be sent"),
+            Input::KernelsAsked { links } => fmt_asked(f, *links, names),
+            Input::KernelAnswered { link, node, at: _ } => {
+                write!(f, "kernel of {} answers on {}", names.node(*node), names.link(*link))
+            }
             Input::Probed { asked: true } => write!(f, "probe: the questions are sent"),
             Input::Probed { asked: false } => write!(f, "probe: the questions cannot be sent"),
             Input::Mac { nic, mac } => write!(f, "nic {} has the MAC {mac}", names.nic(*nic)),
@@ -129,6 +135,7 @@ impl fmt::Display for EffectLine<'_> {
                 write!(f, "send {to} on {on}: {}", said(heartbeat, names))
             }
             Effect::Probe => write!(f, "probe: who has the VIPs?"),
+            Effect::AskKernels => write!(f, "kernels: do the peers' hosts live?"),
             Effect::Acquire { op, term } => write!(f, "acquire #{}: all VIPs term={term}", op.0),
             Effect::Release { op } => write!(f, "release #{}: all VIPs", op.0),
             Effect::Announce => write!(f, "announce: all VIPs"),
@@ -267,6 +274,32 @@ fn fmt_denial(f: &mut fmt::Formatter<'_>, denial: Denial, names: &Names) -> fmt:
     }
 }
 
+/// Writes on which links questions have left, of which there is one at least.
+fn fmt_asked(f: &mut fmt::Formatter<'_>, links: u16, names: &Names) -> fmt::Result {
+    write!(f, "kernels: the questions are sent on ")?;
+    let mut comma = "";
+    for link in (0u8..16).filter(|link| links >> link & 1 == 1) {
+        write!(f, "{comma}{}", names.link(LinkId(link)))?;
+        comma = ", ";
+    }
+    Ok(())
+}
+
+/// Writes what a peer's kernel tells.
+pub(super) fn fmt_kernel(f: &mut fmt::Formatter<'_>, name: &str, says: Kernel) -> fmt::Result {
+    match says {
+        Kernel::Mute => {
+            write!(f, "kernel of {name} answers on no link: if its host died, the deadtime decides")
+        }
+        Kernel::Answers => {
+            write!(f, "host {name} lives: its kernel answers, its daemon has its whole deadtime")
+        }
+        Kernel::Silent { questions } => {
+            write!(f, "host {name} dead: its kernel no longer answers, asked {questions} times")
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
@@ -360,6 +393,13 @@ mod tests {
                 Input::Across { nic: NicId(1), node: B, passes: false },
                 "nic eth1: probes to and from smw2 do not pass",
             ),
+            (Input::KernelsAsked { links: 0 }, "kernels: the questions cannot be sent"),
+            (Input::KernelsAsked { links: 1 }, "kernels: the questions are sent on cable"),
+            (Input::KernelsAsked { links: 3 }, "kernels: the questions are sent on cable, lan"),
+            (
+                Input::KernelAnswered { link: LinkId(1), node: B, at },
+                "kernel of smw2 answers on lan",
+            ),
             (Input::Probed { asked: true }, "probe: the questions are sent"),
             (Input::Probed { asked: false }, "probe: the questions cannot be sent"),
             (Input::Mac { nic: NicId(0), mac: MAC }, "nic eth0 has the MAC 02:00:00:00:01:01"),
@@ -408,6 +448,7 @@ mod tests {
         let gone = Event::VipGone { vip: VipId(0) };
         let lines = [
             (Effect::Probe, "probe: who has the VIPs?"),
+            (Effect::AskKernels, "kernels: do the peers' hosts live?"),
             (Effect::Acquire { op: OP, term: Term(2) }, "acquire #7: all VIPs term=2"),
             (Effect::Release { op: OP }, "release #7: all VIPs"),
             (Effect::Announce, "announce: all VIPs"),

@@ -5,8 +5,9 @@
 use core::fmt;
 use core::time::Duration;
 
-use super::event::{Change, Degradation, Event, Life, LinkState, Verdict};
+use super::event::{Change, Degradation, Event, Kernel, Life, LinkState, Verdict};
 use super::reasons::{fmt_cause, fmt_degradation, fmt_stay, frozen_text, proof_text, refusal_text};
+use super::telling::fmt_kernel;
 use crate::types::{Names, PeerState, Power};
 
 /// How loud an event is.
@@ -44,6 +45,7 @@ impl Event {
             | Self::VipNotRestored { .. } => Severity::Error,
             Self::PeerLost { .. }
             | Self::PeerLate { .. }
+            | Self::Kernel { .. }
             | Self::Stalled { .. }
             | Self::FenceLevel { .. }
             | Self::FenceLevelFailed { .. }
@@ -100,6 +102,7 @@ impl Event {
             Self::PeerRole { node, .. }
             | Self::PeerHeard { node, .. }
             | Self::PeerLate { node }
+            | Self::Kernel { node, .. }
             | Self::PeerLost { node, .. }
             | Self::Granted { node, .. }
             | Self::Proven { node, .. }
@@ -148,6 +151,9 @@ impl Event {
             Self::PeerHeard { .. } => "peer-heard",
             Self::PeerLate { .. } => "peer-late",
             Self::PeerLost { .. } => "peer-lost",
+            Self::Kernel { verdict: Kernel::Answers, .. } => "kernel-answers",
+            Self::Kernel { verdict: Kernel::Mute, .. } => "kernel-mute",
+            Self::Kernel { verdict: Kernel::Silent { .. }, .. } => "host-dead",
             Self::Link { .. } => "link",
             Self::Stalled { .. } => "stalled",
             Self::Nic { .. } => "nic",
@@ -186,6 +192,7 @@ impl fmt::Display for Line<'_> {
             | Event::PeerHeard { .. }
             | Event::PeerLate { .. }
             | Event::PeerLost { .. }
+            | Event::Kernel { .. }
             | Event::Link { .. }
             | Event::Stalled { .. }
             | Event::Nic { .. }
@@ -244,6 +251,7 @@ impl Line<'_> {
             Event::PeerLate { node } => {
                 write!(f, "peer {} is late on all links", names.node(*node))
             }
+            Event::Kernel { node, verdict } => fmt_kernel(f, names.node(*node), *verdict),
             Event::PeerLost { node, silent, was_heard } => {
                 let silence = if *was_heard { "silent for" } else { "not heard once in" };
                 write!(f, "peer {} lost: {silence} {}", names.node(*node), Ms(*silent))

@@ -97,6 +97,8 @@ impl Replay {
             | Input::Reach { .. }
             | Input::Across { .. }
             | Input::Probed { .. }
+            | Input::KernelsAsked { .. }
+            | Input::KernelAnswered { .. }
             | Input::Mac { .. }
             | Input::Claim { .. }
             | Input::VipGone { .. }
@@ -114,6 +116,7 @@ impl Replay {
                     self.said.note(heartbeat.to, heartbeat.link, at, heartbeat).is_some()
                 }
                 Effect::Probe
+                | Effect::AskKernels
                 | Effect::Acquire { .. }
                 | Effect::Release { .. }
                 | Effect::Announce

@@ -15,7 +15,7 @@ use crate::types::{
     Session, Term, VipId,
 };
 
-const KINDS: usize = 16;
+const KINDS: usize = 18;
 
 /// The place of an input's kind; a new kind does not compile without one, and [`inputs`] must then
 /// have it too.
@@ -37,6 +37,8 @@ fn kind(input: &Input) -> usize {
         Input::ConfirmOff { .. } => 13,
         Input::Stop => 14,
         Input::Across { .. } => 15,
+        Input::KernelsAsked { .. } => 16,
+        Input::KernelAnswered { .. } => 17,
     }
 }
 
@@ -97,6 +99,8 @@ fn inputs() -> Vec<Input> {
         Input::Reach { nic, up: false },
         Input::Across { nic, node: node(2), passes: false },
         Input::Probed { asked: true },
+        Input::KernelsAsked { links: u16::MAX },
+        Input::KernelAnswered { link: LinkId(15), node: node(2), at: Instant::from_nanos(9) },
         Input::Mac { nic, mac },
         Input::Claim { vip, mac, at: Instant::from_nanos(u64::MAX) },
         Input::VipGone { vip },
@@ -135,6 +139,7 @@ fn settings() -> Settings {
         vips: 1,
         macs: [Mac::NONE; NICS_MAX],
         initdead: Duration::from_secs(1),
+        dead_host_time: None,
         isolated_grace: Duration::from_secs(5),
         path_hold: Duration::from_secs(1),
         path_rest: Duration::from_secs(60),

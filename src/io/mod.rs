@@ -19,6 +19,7 @@ pub mod nic;
 pub mod packet;
 pub mod ping;
 pub mod probe;
+pub mod pulse;
 pub mod receive_clock;
 pub mod redfish;
 pub mod serial;

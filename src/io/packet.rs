@@ -5,7 +5,7 @@
 //! bounded number of them. Whether a claim matters is not known here; only those of our own MACs
 //! are left out.
 
-mod filter;
+pub(super) mod filter;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -90,6 +90,10 @@ impl World {
                 }
                 answers.push_front(Input::Probed { asked });
             }
+            Effect::AskKernels => {
+                let links = self.ask_kernels(machine);
+                answers.push_front(Input::KernelsAsked { links });
+            }
             Effect::Acquire { op, term } => {
                 self.check_acquire(machine, term);
                 self.acquire(machine, op);

@@ -19,6 +19,7 @@ impl World {
         entry.kernel.clear();
         // Where /run outlives a boot, as it must not, an old mark is found.
         entry.mark = entry.mark.filter(|_| entry.keeps_mark);
+        self.note_paths();
         self.disturb(machine);
         self.check();
     }
@@ -55,6 +56,7 @@ impl World {
         self.ledger.returned_at[machine] = self.now;
         let (boots, autostart) = (entry.boots, entry.autostart);
         self.note_fault(|| format!("{} has power again", name(machine)));
+        self.note_paths();
         self.disturb(machine);
         if autostart {
             self.schedule(self.plan.timing.boot, Happening::Boot { machine, boots });
@@ -122,6 +124,7 @@ impl World {
             format!("link{link} from {} to {} is {what}", name(from), name(to))
         });
         self.network.set_cut(usize::from(link), from, to, cut);
+        self.note_paths();
         self.disturb_all();
     }
 

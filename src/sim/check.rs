@@ -9,7 +9,7 @@ use super::World;
 use super::device::{Device, Mode};
 use super::ledger::Word;
 use super::plan::{MACHINES_MAX, Plan, ms};
-use crate::engine::event::{Cause, Change, Life, ProofKind, Verdict};
+use crate::engine::event::{Cause, Change, Kernel, Life, ProofKind, Verdict};
 use crate::engine::{Answer, Event, Input, Order, Outcome, RequestId};
 use crate::types::heartbeat::LINKS_MAX;
 use crate::types::{Heartbeat, Instant, NodeId, PeerState, Power, Term};
@@ -278,7 +278,7 @@ impl World {
             let of = usize::from(peer.node.get()) - 1;
             let Some(word) = self.ledger.word(machine, of) else { continue };
             let is_heard =
-                self.now < word.dead_at(&self.plan) && peer.incarnation == Some(word.life);
+                self.now < self.lost_at(machine, of, &word) && peer.incarnation == Some(word.life);
             let could = word.eligible && word.state != PeerState::Stopped;
             // Who stands still meanwhile trusts nothing, and then stops waiting.
             let waits = self.ledger.gave[machine]
@@ -349,7 +349,7 @@ impl World {
             return;
         }
         let lost_at = match word {
-            Some(word) => word.dead_at(&self.plan),
+            Some(word) => self.lost_at(machine, host, &word),
             None => self.ledger.started_at[machine] + timing.initdead,
         };
         let listened = self.now >= lost_at;
@@ -434,6 +434,8 @@ impl World {
             self.check_frozen(machine, *node, *cause);
         } else if let Event::Proven { node, by: ProofKind::Fenced } = event {
             self.check_fenced(machine, *node);
+        } else if let Event::Kernel { node, verdict: Kernel::Silent { .. } } = event {
+            self.check_host_dead(machine, *node);
         } else if let Event::PeerLost { node, was_heard: true, .. } = event {
             self.check_lost(machine, *node);
         } else if let Event::Role { cause: Cause::PathWorse(node), .. } = event {
@@ -463,7 +465,7 @@ impl World {
     fn check_lost(&self, machine: usize, node: NodeId) {
         let of = usize::from(node.get()) - 1;
         let timing = &self.plan.timing;
-        let patience = timing.deadtime.saturating_sub(timing.keepalive * 2 + self.link_delay);
+        let patience = self.patience().saturating_sub(timing.keepalive * 2 + self.link_delay);
         let quiet_for = self.now.since(self.ledger.disturbed_at[of]);
         let speaks = self.machines[of].is_awake()
             && self.are_linked(machine, of)

@@ -470,6 +470,7 @@ impl Trial {
         let world = &mut self.world;
         world.note_fault(|| "everything is mended".to_owned());
         world.network.mend();
+        world.note_paths();
         world.disturb_all();
         for device in &mut world.devices {
             device.mode = Mode::Works;
@@ -485,6 +486,8 @@ impl Trial {
             entry.mark_fails = false;
             entry.release_fails = false;
             entry.mute = false;
+            entry.unplugged = Default::default();
+            entry.unanswering = false;
             entry.deaf = Default::default();
             // A kernel that never answers is for the watchdog.
             let hangs = entry.daemon.as_ref().is_some_and(|daemon| daemon.acquiring.is_some());

@@ -2,7 +2,7 @@
 
 use super::World;
 use super::device::Mode;
-use super::plan::ms;
+use super::plan::{Plan, ms};
 use super::queue::{Happening, Work};
 use crate::engine::{Input, Outcome, Why};
 use crate::types::{FenceFault, Heartbeat, OpId};
@@ -35,6 +35,10 @@ impl World {
             Happening::Claim { to, vip, mac } => {
                 let at = self.local(to);
                 self.give(to, Input::Claim { vip, mac, at });
+            }
+            Happening::Answer { to, of, link } => {
+                let (node, at) = (Plan::node_id(of), self.local(to));
+                self.give(to, Input::KernelAnswered { link, node, at });
             }
             Happening::Shell { machine, uid, op, work } => self.work(machine, uid, op, work),
             Happening::Cut { device } => self.cut(device),

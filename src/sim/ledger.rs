@@ -41,6 +41,12 @@ pub struct Ledger {
     pub(super) heard: Vec<[Option<Word>; MACHINES_MAX]>,
     /// By machine: when something last disturbed it, its links or its networks.
     pub(super) disturbed_at: [Instant; MACHINES_MAX],
+    /// When a link, its noise, a power or what asks last changed.
+    pub(super) paths_changed_at: Instant,
+    /// By machine: when its kernel last ceased to answer.
+    pub(super) muzzled_at: [Instant; MACHINES_MAX],
+    /// By machine and peer: when it last called the peer's host dead.
+    pub(super) called_dead_at: [[Option<Instant>; MACHINES_MAX]; MACHINES_MAX],
     /// By machine: when its daemon was started.
     pub(super) started_at: [Instant; MACHINES_MAX],
     /// By machine: since when its kernel has any address.

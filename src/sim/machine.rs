@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::plan::MACHINES_MAX;
 use crate::engine::settings::{Mark, Record};
 use crate::engine::{Input, Node};
-use crate::types::heartbeat::NICS_MAX;
+use crate::types::heartbeat::{LINKS_MAX, NICS_MAX};
 use crate::types::{Instant, OpId};
 
 /// How a disk behaves.
@@ -180,6 +180,10 @@ pub struct Machine {
     pub deaf: [bool; NICS_MAX],
     /// Whether its questions do not leave it.
     pub mute: bool,
+    /// By link: whether its cable is pulled out of this machine's NIC.
+    pub unplugged: [bool; LINKS_MAX],
+    /// Whether its kernel answers nobody who asks for its link addresses.
+    pub unanswering: bool,
     /// Whether its daemon has ended in order.
     pub exited: bool,
     /// Whether its marks outlive a boot, which they must not.
@@ -205,6 +209,8 @@ impl Default for Machine {
             carrier: [true; NICS_MAX],
             deaf: [false; NICS_MAX],
             mute: false,
+            unplugged: [false; LINKS_MAX],
+            unanswering: false,
             exited: false,
             keeps_mark: false,
         }

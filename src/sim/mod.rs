@@ -40,6 +40,7 @@ pub mod network;
 mod paths;
 pub mod plan;
 mod powers;
+mod pulses;
 pub mod queue;
 mod random;
 pub mod search;

@@ -27,6 +27,8 @@ pub struct Timing {
     pub initdead: Duration,
     /// What one attempt at a fence level may take.
     pub level_timeout: Duration,
+    /// After how long a host that is silent altogether is dead; nothing if no kernel is asked.
+    pub dead_host: Option<Duration>,
     /// Between two looks at a level where nobody answers, at least.
     pub pace: Duration,
     /// How long an unheard peer whose VIPs answer is left serving.
@@ -50,6 +52,7 @@ impl Timing {
         warntime: ms(30),
         deadtime: ms(60),
         initdead: ms(300),
+        dead_host: None,
         level_timeout: ms(200),
         pace: ms(500),
         grace: ms(500),
@@ -157,6 +160,11 @@ impl Plan {
         self.timing.deadtime / self.quickness(link)
     }
 
+    /// After how long a silent link is late.
+    pub fn warntime_on(&self, link: u8) -> Duration {
+        self.timing.warntime / self.quickness(link)
+    }
+
     /// How many times quicker than the times say a link is.
     fn quickness(&self, link: u8) -> u32 {
         if link == 0 && self.links > 1 { self.quicker.max(1) } else { 1 }
@@ -229,7 +237,7 @@ impl Plan {
         let links = (0..self.links).map(|n| LinkSettings {
             id: LinkId(n),
             keepalive: self.timing.keepalive / self.quickness(n),
-            warntime: self.timing.warntime / self.quickness(n),
+            warntime: self.warntime_on(n),
             deadtime: self.deadtime_on(n),
         });
         let mut macs = [Mac::NONE; NICS_MAX];
@@ -244,6 +252,7 @@ impl Plan {
             vips: if self.blind { 0 } else { self.vips },
             macs,
             initdead: self.timing.initdead,
+            dead_host_time: self.timing.dead_host,
             isolated_grace: self.timing.grace,
             path_hold: self.timing.path_hold,
             path_rest: self.timing.path_rest,

@@ -2,7 +2,7 @@
 
 use crate::engine::Order;
 use crate::engine::settings::Record;
-use crate::types::{Heartbeat, Instant, Mac, OpId, VipId};
+use crate::types::{Heartbeat, Instant, LinkId, Mac, OpId, VipId};
 
 /// What is to happen.
 #[derive(Clone, Debug)]
@@ -22,6 +22,15 @@ pub enum Happening {
         vip: VipId,
         /// Whose MAC.
         mac: Mac,
+    },
+    /// A kernel's answer arrives.
+    Answer {
+        /// At which machine.
+        to: usize,
+        /// Of which one.
+        of: usize,
+        /// On which link.
+        link: LinkId,
     },
     /// A shell's operation goes on or ends.
     Shell {
@@ -199,6 +208,7 @@ impl Queue {
                 Some(
                     Happening::Deliver { .. }
                     | Happening::Shell { .. }
+                    | Happening::Answer { .. }
                     | Happening::Sense { .. }
                     | Happening::Boot { .. },
                 )

@@ -62,6 +62,16 @@ impl Trial {
         world.run(deadtime * random.below(share) as u32 / 100);
         world.check_views();
         self.cause_fault();
+        if self.world.plan.timing.dead_host.is_some() && self.random.percent(10) {
+            let one = self.random.below(self.world.machines.len() as u64) as usize;
+            let link = self.random.below(u64::from(self.world.plan.links)) as u8;
+            let ends = self.random.percent(40);
+            if self.random.percent(30) {
+                self.world.set_unanswering(one, !ends);
+            } else {
+                self.world.set_unplugged(one, link, !ends);
+            }
+        }
         self.world.steps < STEPS
     }
 
@@ -148,6 +158,7 @@ impl Trial {
             4 => {
                 let (loss, double, late) = (random.below(30), random.below(30), random.below(10));
                 world.network.noise = Noise { loss, double, late };
+                world.note_paths();
                 world.ledger.contradicts |= late > 0;
                 world.note_fault(|| format!("noise: {loss} lost, {double} double, {late} late"));
                 world.disturb_all();
@@ -159,6 +170,7 @@ impl Trial {
             _ => {
                 let mute = random.percent(40);
                 world.machines[one].mute = mute;
+                world.note_paths();
                 world.note_fault(|| format!("{one} is mute: {mute}"));
             }
         }
@@ -297,6 +309,9 @@ fn plan(random: &mut Random) -> Plan {
     }
     // Of their own, so that the other worlds stay as they were before there were these.
     let mut of_links = Random::new(random.clone().draw());
+    let mut of_kernels = Random::new(random.clone().draw().rotate_left(7));
+    let dead_host = keepalive * of_kernels.choose(&[5, 6, 7]) / 2;
+    let dead_host = of_kernels.percent(50).then_some(dead_host).filter(|time| *time < deadtime);
     Plan {
         quicker: of_links.choose(&[1, 1, 2, 4]),
         in_turns: of_links.percent(50),
@@ -312,6 +327,7 @@ fn plan(random: &mut Random) -> Plan {
             warntime: keepalive * 2,
             deadtime,
             initdead: deadtime * 2,
+            dead_host,
             level_timeout: ms(random.choose(&[150, 300, 600])),
             pace: ms(of_links.choose(&[100, 300, 500, 2000])),
             grace: deadtime * (1 + random.below(8) as u32),

@@ -264,6 +264,7 @@ impl World {
         self.queue.iter().any(|happening| match happening {
             Happening::Boot { machine: m, boots } => *m == machine && *boots == now,
             Happening::Deliver { .. }
+            | Happening::Answer { .. }
             | Happening::Sense { .. }
             | Happening::Claim { .. }
             | Happening::Shell { .. }

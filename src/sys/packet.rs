@@ -90,3 +90,77 @@ fn link_address(index: u32, ether_type: u16) -> io::Result<SockAddr> {
     // SAFETY: the storage holds a `sockaddr_ll` of exactly that length, its family set.
     Ok(unsafe { SockAddr::new(storage, length) })
 }
+
+/// What the kernel has under the name of a NIC, by `netdevice(7)`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NicFacts {
+    /// Its number.
+    pub index: u32,
+    /// Its hardware address.
+    pub mac: [u8; 6],
+    /// Whether it is up and has its carrier.
+    pub is_running: bool,
+}
+
+/// The NIC with that name; nothing if there is none, or it is no Ethernet.
+///
+/// # Errors
+/// Those of `socket(2)` and `ioctl(2)` but `ENODEV`.
+pub fn find_nic(name: &str) -> io::Result<Option<NicFacts>> {
+    // SAFETY: an `ifreq` is plain data, for which all bytes zero is a value.
+    let mut request: libc::ifreq = unsafe { core::mem::zeroed() };
+    let room = request.ifr_name.len().saturating_sub(1);
+    if name.len() > room {
+        return Ok(None);
+    }
+    for (place, byte) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *place = core::ffi::c_char::from_ne_bytes([byte]);
+    }
+    let socket = Socket::new(Domain::UNIX, Type::DGRAM.cloexec(), None)?;
+    let ask = |what| -> io::Result<Option<libc::ifreq>> {
+        let mut asked = request;
+        // SAFETY: the socket is open, and each of the requests given here reads the name of an
+        // `ifreq` and writes into that `ifreq` alone.
+        let result = unsafe { libc::ioctl(socket.as_raw_fd(), what, &raw mut asked) };
+        if result == 0 {
+            return Ok(Some(asked));
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() == Some(libc::ENODEV) { Ok(None) } else { Err(error) }
+    };
+    let Some(numbered) = ask(libc::SIOCGIFINDEX)? else { return Ok(None) };
+    let Some(addressed) = ask(libc::SIOCGIFHWADDR)? else { return Ok(None) };
+    let Some(flagged) = ask(libc::SIOCGIFFLAGS)? else { return Ok(None) };
+    // SAFETY: the kernel has filled in the number.
+    let index = unsafe { numbered.ifr_ifru.ifru_ifindex };
+    // SAFETY: the kernel has filled in the hardware address.
+    let address = unsafe { addressed.ifr_ifru.ifru_hwaddr };
+    // SAFETY: the kernel has filled in the flags.
+    let flags = i32::from(unsafe { flagged.ifr_ifru.ifru_flags });
+    if address.sa_family != libc::ARPHRD_ETHER {
+        return Ok(None);
+    }
+    let mut mac = [0; 6];
+    for (place, byte) in mac.iter_mut().zip(address.sa_data) {
+        let [byte] = byte.to_ne_bytes();
+        *place = byte;
+    }
+    let running = libc::IFF_UP | libc::IFF_RUNNING;
+    let is_running = flags & running == running;
+    let index = u32::try_from(index).map_err(io::Error::other)?;
+    Ok(Some(NicFacts { index, mac, is_running }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn what_is_no_ethernet_nic_is_not_found() {
+        assert_eq!(find_nic("lo").unwrap(), None, "it has no hardware address");
+        assert_eq!(find_nic("tandem-none").unwrap(), None);
+        assert_eq!(find_nic("a-name-that-no-nic-can-have").unwrap(), None);
+        assert_eq!(find_nic("").unwrap(), None);
+    }
+}

@@ -21,6 +21,7 @@ mod freezing;
 mod ladder;
 mod paths;
 mod power_on;
+mod pulses;
 mod recognition;
 mod rows;
 mod rows_rest;

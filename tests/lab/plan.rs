@@ -45,6 +45,8 @@ pub struct LabConfig {
     pub warntime: Duration,
     /// `deadtime`.
     pub deadtime: Duration,
+    /// `dead-host-time`, if it is set.
+    pub dead_host_time: Option<Duration>,
     /// `initdead`.
     pub initdead: Duration,
     /// `isolated-grace`.
@@ -84,6 +86,7 @@ impl Default for LabConfig {
             keepalive: Duration::from_millis(100),
             warntime: Duration::from_millis(250),
             deadtime: Duration::from_millis(500),
+            dead_host_time: None,
             initdead: Duration::from_secs(2),
             isolated_grace: Duration::from_secs(5),
             path_hold: Duration::from_millis(400),
@@ -176,6 +179,9 @@ impl LabConfig {
         line(format!("keepalive = {}", ms(self.keepalive)));
         line(format!("warntime = {}", ms(self.warntime)));
         line(format!("deadtime = {}", ms(self.deadtime)));
+        if let Some(dead_host_time) = self.dead_host_time {
+            line(format!("dead-host-time = {}", ms(dead_host_time)));
+        }
         line(format!("initdead = {}", ms(self.initdead)));
         line(format!("isolated-grace = {}", ms(self.isolated_grace)));
         line(format!("path-hold = {}", ms(self.path_hold)));

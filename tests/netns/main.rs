@@ -28,6 +28,7 @@ mod links;
 mod outlets;
 mod paths;
 mod power;
+mod pulse;
 mod redfish;
 mod replay;
 mod serial;

@@ -38,6 +38,8 @@ pub struct Account {
     words: BTreeMap<(usize, NodeId, u64), Heartbeat>,
     /// By machine: when it asked for the VIPs last.
     probed_at: Vec<Option<Instant>>,
+    /// By machine: when it last asked the kernels.
+    felt_at: Vec<Option<Instant>>,
     /// By machine and operation: its number here, if it has one, and what it was.
     operations: BTreeMap<(usize, OpId), (Option<usize>, String)>,
     numbered: usize,
@@ -66,6 +68,7 @@ impl Account {
             skipped: Skipped::default(),
             words: BTreeMap::new(),
             probed_at: vec![None; machines],
+            felt_at: vec![None; machines],
             operations: BTreeMap::new(),
             numbered: 0,
             requests: BTreeMap::new(),
@@ -189,6 +192,11 @@ impl Account {
                 let is_first = last.is_none_or(|last| step.at.since(last) > PROBE_SERIES);
                 is_first.then_some(line)
             }
+            Effect::AskKernels => {
+                let last = self.felt_at[step.machine].replace(step.at);
+                let is_first = last.is_none_or(|last| step.at.since(last) > PROBE_SERIES);
+                is_first.then_some(line)
+            }
             Effect::Power { op, device, order: Order::Check, .. } => {
                 let what = format!("the check of {}", names.device(*device));
                 self.operations.insert((step.machine, *op), (None, what));
@@ -289,7 +297,11 @@ impl Skipped {
             Input::Heard { .. } => &mut self.heartbeats,
             Input::Tick => &mut self.ticks,
             Input::Claim { .. } => &mut self.claims,
-            Input::Done { .. } | Input::Reading { .. } | Input::Probed { .. } => &mut self.answers,
+            Input::Done { .. }
+            | Input::Reading { .. }
+            | Input::Probed { .. }
+            | Input::KernelsAsked { .. }
+            | Input::KernelAnswered { .. } => &mut self.answers,
             _ => &mut self.others,
         };
         *place += 1;

@@ -75,6 +75,10 @@ const PLAN: &[Phrase] = phrases! {
     };
     "with ping targets" => |s, _| { s.planned()?.plan.pings = true; Ok(()) };
     "with probes between the nodes" => |s, _| { s.planned()?.plan.probes = true; Ok(()) };
+    "with a dead-host-time of TIME" => |s, v| {
+        s.planned()?.plan.timing.dead_host = Some(v.time(0));
+        Ok(())
+    };
     "with a path-rest of TIME" => |s, v| {
         s.planned()?.plan.timing.path_rest = v.time(0);
         Ok(())
@@ -185,6 +189,14 @@ const LINKS: &[Phrase] = phrases! {
     };
     "LINK is mended from NODE to NODE" => |s, v| {
         s.world()?.set_cut(v.link(0), v.node(1), v.node(2), false);
+        Ok(())
+    };
+    "the cable of LINK is pulled out of NODE" => |s, v| {
+        s.world()?.set_unplugged(v.node(1), v.link(0), true);
+        Ok(())
+    };
+    "the cable of LINK is put back into NODE" => |s, v| {
+        s.world()?.set_unplugged(v.node(1), v.link(0), false);
         Ok(())
     };
     "all links are cut" => |s, _| cut_all(s, true);

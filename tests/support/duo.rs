@@ -179,6 +179,7 @@ fn answer(effect: &Effect) -> Option<Input> {
         | Effect::Store { op, .. } => Some(Input::Done { op, outcome: Outcome::Confirmed }),
         Effect::Power { op, .. } => Some(Input::Reading { op, reading: Ok(Power::On) }),
         Effect::Probe => Some(Input::Probed { asked: true }),
+        Effect::AskKernels => Some(Input::KernelsAsked { links: u16::MAX }),
         Effect::Send(_)
         | Effect::Announce
         | Effect::Cancel { .. }
@@ -210,6 +211,7 @@ fn settings(id: u8, links: u8) -> Settings {
         vips: 6,
         macs,
         initdead: Duration::from_secs(1),
+        dead_host_time: None,
         isolated_grace: Duration::from_secs(5),
         path_hold: Duration::from_secs(1),
         path_rest: Duration::from_secs(60),

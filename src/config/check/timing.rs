@@ -6,7 +6,7 @@ use core::time::Duration;
 use crate::config::duration::print;
 use crate::config::finding::{At, Findings, Place};
 use crate::config::network::ServiceNic;
-use crate::config::pair::{PairLink, Rhythm};
+use crate::config::pair::{PairCarrier, PairLink, Rhythm};
 use crate::config::plan::Timing;
 use crate::config::raw::{Raw, RawRhythm, RawTiming};
 
@@ -83,12 +83,41 @@ pub(super) fn check(
         keepalive: rhythm.keepalive,
         warntime: rhythm.warntime,
         deadtime: rhythm.deadtime,
+        dead_host_time: check_dead_host(raw, &rhythm, links, findings),
         initdead,
         isolated_grace,
         fence_check_interval: interval,
         path_hold,
         path_rest,
     }
+}
+
+/// How long a host must be silent altogether: later than a heartbeat is late, sooner than the
+/// deadtime, and somebody must be there to be asked.
+fn check_dead_host(
+    raw: &RawTiming,
+    rhythm: &Rhythm,
+    links: &[PairLink],
+    findings: &mut Findings,
+) -> Option<Duration> {
+    let time = raw.dead_host_time.as_ref()?;
+    let (warntime, deadtime) = (rhythm.warntime, rhythm.deadtime);
+    let is_udp = |link: &PairLink| matches!(link.carrier, PairCarrier::Udp { .. });
+    if time.value <= warntime || time.value >= deadtime {
+        let wrong = format!(
+            "dead-host-time {} is not between warntime {} and deadtime {}",
+            print(time.value),
+            print(warntime),
+            print(deadtime)
+        );
+        let middle = warntime.saturating_add(deadtime) / 2;
+        let instead = format!("write dead-host-time = \"{}\", or leave it out", print(middle));
+        findings.error(&time.place, wrong, instead);
+    } else if !links.is_empty() && !links.iter().any(is_udp) {
+        let wrong = "dead-host-time is set, but no link goes over a NIC: nobody can be asked";
+        findings.error(&time.place, wrong, "leave it out, or add a link with a nic");
+    }
+    Some(time.value)
 }
 
 /// How long a service path must be worse than the peer's, and the rest after a move for it. Two

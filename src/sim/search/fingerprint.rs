@@ -148,6 +148,12 @@ impl Fingerprints {
                     canon.add(3);
                     canon.add(*device as u64);
                 }
+                Happening::Answer { to, of, link } => {
+                    canon.add(6);
+                    canon.add(*to as u64);
+                    canon.add(*of as u64);
+                    canon.add_value(link);
+                }
                 Happening::Sense { machine } => {
                     canon.add(5);
                     canon.add(*machine as u64);
@@ -206,6 +212,7 @@ fn add_heartbeat(canon: &mut Canon, world: &World, to: usize, heartbeat: &Heartb
         Happening::Claim { .. }
         | Happening::Shell { .. }
         | Happening::Cut { .. }
+        | Happening::Answer { .. }
         | Happening::Sense { .. }
         | Happening::Boot { .. } => false,
     });

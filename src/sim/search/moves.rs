@@ -158,6 +158,7 @@ impl State {
             Happening::Deliver { .. }
             | Happening::Claim { .. }
             | Happening::Cut { .. }
+            | Happening::Answer { .. }
             | Happening::Sense { .. }
             | Happening::Boot { .. } => false,
         })
@@ -174,6 +175,10 @@ impl State {
             }
             Happening::Claim { to, vip, .. } => {
                 format!("{} hears somebody answer for {}", name(*to), names.vip(*vip))
+            }
+            Happening::Answer { to, of, link } => {
+                let link = names.link(*link);
+                format!("{} has an answer of the kernel of {} on {link}", name(*to), name(*of))
             }
             Happening::Shell { machine, work, .. } => format!("on {}: {work:?}", name(*machine)),
             Happening::Cut { device } => {
@@ -209,6 +214,7 @@ impl State {
                     Happening::Deliver { .. }
                     | Happening::Shell { .. }
                     | Happening::Cut { .. }
+                    | Happening::Answer { .. }
                     | Happening::Sense { .. }
                     | Happening::Boot { .. } => true,
                 });
@@ -273,7 +279,9 @@ impl State {
             | Move::Confirm(m, _)
             | Move::Devices(m, _) => usize::from(m),
             Move::Take(place) => match self.world.queue.at(usize::from(place)) {
-                Happening::Deliver { to, .. } | Happening::Claim { to, .. } => *to,
+                Happening::Deliver { to, .. }
+                | Happening::Claim { to, .. }
+                | Happening::Answer { to, .. } => *to,
                 Happening::Shell { machine, .. }
                 | Happening::Sense { machine }
                 | Happening::Boot { machine, .. } => *machine,
@@ -308,6 +316,7 @@ impl State {
             Happening::Deliver { .. }
             | Happening::Claim { .. }
             | Happening::Cut { .. }
+            | Happening::Answer { .. }
             | Happening::Sense { .. }
             | Happening::Boot { .. } => false,
         }) {
@@ -328,6 +337,7 @@ impl State {
         world.queue.retain(|happening| match happening {
             Happening::Deliver { to, .. } => machines[*to].daemon.is_some(),
             // Whom nobody asks, nobody hears.
+            Happening::Answer { to, .. } => machines[*to].daemon.is_some(),
             Happening::Claim { to, .. } => !blind && machines[*to].daemon.is_some(),
             Happening::Shell { machine, uid, op, .. } => waits(*machine, *uid, op),
             Happening::Sense { machine } => machines[*machine].daemon.is_some(),
@@ -377,6 +387,7 @@ impl Under {
             Happening::Claim { .. }
             | Happening::Shell { .. }
             | Happening::Cut { .. }
+            | Happening::Answer { .. }
             | Happening::Sense { .. }
             | Happening::Boot { .. } => None,
         }

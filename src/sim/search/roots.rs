@@ -43,6 +43,7 @@ pub fn small_plan(nodes: u8, levels: &[u8]) -> Plan {
             warntime: BEAT,
             deadtime: BEAT,
             initdead: BEAT,
+            dead_host: None,
             level_timeout: BEAT,
             pace: BEAT,
             grace: BEAT,
