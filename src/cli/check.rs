@@ -4,29 +4,34 @@ use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use super::fence::readings::{Reading, failed, read, table};
 use super::{FAILED, Failure, OK, USAGE, say, warn};
 use crate::config::{self, At, Checked, Findings, Plan, disk};
+use crate::io::fence::asking::Asking;
 use crate::io::{self, machine};
 use crate::wire::auth::Keys;
 
 /// Shown by `tandem help check`.
 pub(super) const HELP: &str = "\
-Usage: tandem check [--config FILE] [--node NAME] [--print]
+Usage: tandem check [--config FILE] [--node NAME] [--print] [--online]
 
 Reads the configuration as the daemon would: the file itself, the secret files it names, and the
 NICs and addresses of this machine. Fence agents in /usr/sbin are asked for their metadata, so that
 parameters that they do not know, or miss, are told, too. Every finding is told, each with its line,
-what is wrong, and what to write instead. Nothing is changed.
+what is wrong, and what to write instead. Nothing is changed. With --online every fence device is
+asked for a reading, too, with a daemon or without one, as tandem fence test does.
 
 Options:
   -c, --config FILE   the configuration (default /etc/tandem/tandem.toml)
   -n, --node NAME     read it as node NAME; otherwise as the node of this host's name
   -p, --print         print the normalised file, all defaults written out, if there is no error
+      --online        ask all fence devices for a reading
   -h, --help          show this
 
 Exit status:
   0   no error; there may be warnings
-  1   there are errors: the daemon would not start
+  1   there are errors: the daemon would not start; or a fence device of another node gives no
+      reading
   2   the file cannot be read, or the command line is wrong
 ";
 
@@ -34,6 +39,7 @@ struct Options {
     config: PathBuf,
     node: Option<String>,
     print: bool,
+    online: bool,
 }
 
 /// Runs the command.
@@ -72,13 +78,27 @@ pub(super) fn run(parser: &mut Parser) -> Result<u8, Failure> {
         say(&summary(&options.config, &plan, &findings))?;
         say(&keys(&plan)?)?;
     }
-    Ok(OK)
+    if options.online { ask_devices(&plan) } else { Ok(OK) }
+}
+
+/// Every fence device's reading. A node need not reach its own devices: only the others' count.
+fn ask_devices(plan: &Plan) -> Result<u8, Failure> {
+    let mut asking = Asking::new().map_err(|error| failed(&error))?;
+    let readings = read(&mut asking, plan, &plan.nodes, None)?;
+    asking.end().map_err(|error| failed(&error))?;
+    say(&table(plan, &readings))?;
+    let mut others = readings.iter().filter(|reading| reading.device.node != plan.local);
+    Ok(if others.all(Reading::is_good) { OK } else { FAILED })
 }
 
 /// Nothing if help was asked for.
 fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
-    let mut options =
-        Options { config: PathBuf::from(config::PATH_DEFAULT), node: None, print: false };
+    let mut options = Options {
+        config: PathBuf::from(config::PATH_DEFAULT),
+        node: None,
+        print: false,
+        online: false,
+    };
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Short('c') | Arg::Long("config") => {
@@ -86,6 +106,7 @@ fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
             }
             Arg::Short('n') | Arg::Long("node") => options.node = Some(parser.value()?.string()?),
             Arg::Short('p') | Arg::Long("print") => options.print = true,
+            Arg::Long("online") => options.online = true,
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
             Arg::Short(_) | Arg::Long(_) | Arg::Value(_) => return Err(arg.unexpected().into()),
         }

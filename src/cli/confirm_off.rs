@@ -3,6 +3,8 @@
 //! Whether the word is taken is the daemon's to decide. The tool only carries it, with the name of
 //! whoever gives it.
 
+use std::net::IpAddr;
+
 use lexopt::{Arg, Parser};
 
 use super::client::{Client, socket_path};
@@ -63,11 +65,21 @@ pub(super) fn run(parser: &mut Parser) -> Result<u8, Failure> {
     Ok(OK)
 }
 
-/// The person behind this process as the environment tells: under sudo, the one who used it.
+/// The person behind this process as the environment tells: under sudo, the one who used it; and
+/// the address that he came from, where SSH tells.
 fn caller() -> Option<String> {
     let names =
         ["SUDO_USER", "LOGNAME", "USER"].into_iter().filter_map(|key| std::env::var(key).ok());
-    names.into_iter().find(|name| is_name(name))
+    let name = names.into_iter().find(|name| is_name(name))?;
+    let connection = std::env::var("SSH_CONNECTION").unwrap_or_default();
+    Some(with_origin(name, &connection))
+}
+
+/// `NAME@ADDRESS`, where `connection` (`ADDRESS PORT ADDRESS PORT`) tells the address.
+fn with_origin(name: String, connection: &str) -> String {
+    let address = connection.split(' ').next().and_then(|at| at.parse::<IpAddr>().ok());
+    let full = address.map(|address| format!("{name}@{address}"));
+    full.filter(|full| is_name(full)).unwrap_or(name)
 }
 
 fn is_name(name: &str) -> bool {
@@ -84,6 +96,15 @@ mod tests {
         for name in ["", "a b", "a\n", "caf\u{e9}", &"x".repeat(65)] {
             assert!(!is_name(name), "{name:?}");
         }
+    }
+
+    #[test]
+    fn where_an_operator_comes_from_is_told_where_it_is_known() {
+        let from = |connection: &str| with_origin("alice".to_owned(), connection);
+        assert_eq!(from("10.0.0.5 51000 10.0.0.1 22"), "alice@10.0.0.5");
+        assert_eq!(from("fd00::5 51000 fd00::1 22"), "alice@fd00::5");
+        assert_eq!(from(""), "alice");
+        assert_eq!(from("nowhere 1 2 3"), "alice");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod inspect_agents;
 mod key;
 mod keygen;
 mod put_record;
+mod put_word;
 mod redfish_child;
 mod replay;
 mod run;
@@ -168,6 +169,7 @@ fn dispatch(parser: &mut Parser) -> Result<u8, Failure> {
             match name.as_str() {
                 "help" => help(parser),
                 put_record::NAME => put_record::run(parser),
+                put_word::NAME => put_word::run(parser),
                 inspect_agents::NAME => inspect_agents::run(parser),
                 redfish_child::NAME => redfish_child::run(parser),
                 name => (find(name)?.run)(parser),

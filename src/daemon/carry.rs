@@ -1,8 +1,10 @@
 //! Carrying effects out, and answering operators.
 
+use super::frozen::evidence;
 use super::key_change::{key_state, wrong_key_troubles};
-use super::shell::Shell;
+use super::shell::{Asked, Shell};
 use super::status::{Sources, link_reason};
+use super::words::who;
 use crate::engine::effect::{Answer, Denial};
 use crate::engine::event::LinkState;
 use crate::engine::settings::Mark;
@@ -10,6 +12,7 @@ use crate::engine::{Effect, Event, Input, Order, Outcome, RequestId, Why};
 use crate::io::control::Incoming;
 use crate::io::fence::{self, Job};
 use crate::io::link::LinkCounters;
+use crate::sys::clock;
 use crate::types::{DeviceId, Heartbeat, LinkId, NodeId, OpId};
 use crate::wire::control::{Code, EventLevel, Failure, Request, Response};
 
@@ -103,6 +106,22 @@ impl Shell {
         if let Some(line) = self.journal.note(self.now, event, &detail) {
             self.control.broadcast_event(line);
         }
+        if let Event::Frozen { node, .. } = event {
+            self.tell_evidence(*node);
+        }
+    }
+
+    /// What was seen of a node for which the pair freezes: whoever reads the log later has no
+    /// status any more.
+    fn tell_evidence(&mut self, node: NodeId) {
+        let view = self.node.snapshot();
+        let Some(peer) = view.peers.iter().find(|peer| peer.node == node) else { return };
+        let lines = evidence(self.now, &view, peer, &self.plan.names);
+        let name = self.plan.names.node(node).to_owned();
+        for line in lines {
+            let text = format!("frozen, seen of {name}: {line}");
+            self.tell(EventLevel::Warning, "frozen-evidence", &name, text);
+        }
     }
 
     /// Answers an operator's request, or hands it to the engine.
@@ -135,30 +154,32 @@ impl Shell {
                     return;
                 };
                 let id = *id;
-                let who = by.unwrap_or_else(|| "somebody".to_owned());
+                let who = who(&caller, by.as_deref());
                 let forced = if force { " --force" } else { "" };
-                let text = format!(
-                    "operator {who} (uid {}, pid {}) asks: confirm-off {node}{forced}",
-                    caller.uid, caller.pid
-                );
-                self.tell(EventLevel::Warning, "operator", &node, text);
+                let words = format!("operator {who} asks: confirm-off {node}{forced}");
+                self.tell(EventLevel::Warning, "operator", &node, words.clone());
                 self.last_request = self.last_request.saturating_add(1);
                 let request = RequestId(self.last_request);
-                self.asked.push_back((request, connection));
+                self.asked.push_back(Asked { request, connection, words });
                 self.feed(Input::ConfirmOff { request, node: id, force });
             }
         }
     }
 
     fn answer_operator(&mut self, request: RequestId, answer: &Answer) {
-        let Some(index) = self.asked.iter().position(|(asked, _)| *asked == request) else {
+        let Some(index) = self.asked.iter().position(|asked| asked.request == request) else {
             return;
         };
-        let Some((_, connection)) = self.asked.remove(index) else { return };
-        let response = match answer {
-            Answer::Accepted => Response::Ok,
-            Answer::Denied(denial) => Response::Error(self.explain(*denial)),
+        let Some(Asked { connection, words, .. }) = self.asked.remove(index) else { return };
+        let (response, answer) = match answer {
+            Answer::Accepted => (Response::Ok, "the word is taken".to_owned()),
+            Answer::Denied(denial) => {
+                let failure = self.explain(*denial);
+                let answer = format!("refused: {}", failure.message);
+                (Response::Error(failure), answer)
+            }
         };
+        self.words.note(clock::wall_unix_ms(), &format!("{words}: {answer}"));
         self.control.respond(connection, &response, self.now);
     }
 

@@ -47,6 +47,7 @@ impl Sources<'_> {
             reading,
             read_ms: view.last.map(|(_, at)| self.ago(at)),
             fault,
+            distrusted: view.distrusted,
             power: view.power.map(|(power, _)| power.to_string()).unwrap_or_default(),
             power_ms: view.power.map(|(_, at)| self.ago(at)),
             failing_ms: view.failing_since.map(|at| self.ago(at)),

@@ -23,10 +23,13 @@ mod remedy;
 mod sessions;
 mod shell;
 mod status;
+mod words;
 mod wrong_key;
 
 pub use inspection::COMMAND as INSPECTION_COMMAND;
 pub use record::COMMAND as RECORD_COMMAND;
+pub use remedy::of_reading as remedy_of_reading;
+pub use words::COMMAND as WORD_COMMAND;
 
 use core::fmt;
 use std::fs::{DirBuilder, File};

@@ -15,7 +15,7 @@ pub(super) fn of_event(event: &Event, names: &Names) -> Option<String> {
 }
 
 /// What to do about what a fence device said; nothing about a reading, or if it was not asked.
-pub(super) fn of_reading(said: Result<Power, FenceFault>, name: &str) -> Option<String> {
+pub fn of_reading(said: Result<Power, FenceFault>, name: &str) -> Option<String> {
     let remedy = match said {
         Ok(Power::On | Power::Off) | Err(FenceFault::Cancelled) => return None,
         Ok(Power::Unknown) => {

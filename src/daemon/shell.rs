@@ -31,6 +31,7 @@ use super::journal::Journal;
 use super::keys::Codec;
 use super::record::RecordWriter;
 use super::status::SeenClaim;
+use super::words::WordWriter;
 use super::wrong_key::WrongKeys;
 use super::{Failure, Life, or_nothing};
 use crate::config::Plan;
@@ -45,6 +46,7 @@ use crate::io::network::{self, Marks, Network, Occurrence};
 use crate::io::probe::Identity;
 use crate::io::pulse::{Beat, Pulses};
 use crate::io::state_files::StateFiles;
+use crate::io::word_file;
 use crate::sys::clock;
 use crate::sys::timer::DeadlineTimer;
 use crate::types::heartbeat::{LINKS_MAX, NICS_MAX};
@@ -65,11 +67,20 @@ const TIMER: Token = Token(0);
 const SIGNALS: Token = Token(1);
 const RECORD: Token = Token(2);
 const INSPECTION: Token = Token(3);
+const WORDS: Token = Token(4);
 const LINKS: usize = 16;
 const CONTROL: usize = LINKS + LINKS_MAX;
 const FENCE: usize = CONTROL + ControlServer::TOKENS;
 const NETWORK: usize = FENCE + crate::io::fence::TOKENS;
 const PULSES: usize = NETWORK + network::TOKENS;
+
+/// An operator's request that waits for the engine's answer.
+pub(super) struct Asked {
+    pub(super) request: RequestId,
+    pub(super) connection: ConnectionId,
+    /// What was asked and by whom, for the record.
+    pub(super) words: String,
+}
 
 /// The daemon at work.
 pub(super) struct Shell {
@@ -98,10 +109,11 @@ pub(super) struct Shell {
     pub(super) fences: FencePool,
     pub(super) control: ControlServer,
     /// Operators' requests that the engine has not answered yet.
-    pub(super) asked: VecDeque<(RequestId, ConnectionId)>,
+    pub(super) asked: VecDeque<Asked>,
     pub(super) last_request: u64,
     pub(super) files: StateFiles,
     pub(super) records: RecordWriter,
+    pub(super) words: WordWriter,
     inspection: Inspection,
     /// Records to be written once nothing else waits.
     pub(super) stores: VecDeque<(OpId, Record)>,
@@ -163,6 +175,11 @@ impl Shell {
             last_request: 0,
             files: life.files.clone(),
             stores: VecDeque::new(),
+            words: WordWriter::new(
+                program.clone(),
+                plan.runtime.state_dir.join(word_file::NAME),
+                WORDS,
+            ),
             records: RecordWriter::new(program, life.files.record_path(), RECORD),
             inspection: Inspection::begin(poll.registry(), INSPECTION, now, &plan.devices),
             recorder,
@@ -280,6 +297,7 @@ impl Shell {
             self.network.next_deadline(),
             self.fences.next_deadline(),
             self.records.next_deadline(),
+            self.words.next_deadline(self.now),
             self.inspection.next_deadline(),
             self.control.next_deadline(),
             self.floods.next_deadline(),
@@ -299,6 +317,7 @@ impl Shell {
             }
             SIGNALS => self.take_signals(),
             RECORD => self.records.ready(registry, token),
+            WORDS => self.words.ready(registry),
             INSPECTION => self.inspection.ready(registry),
             Token(link) if (LINKS..CONTROL).contains(&link) => {
                 self.links_waiting |= 1u32 << (link - LINKS);
@@ -327,6 +346,7 @@ impl Shell {
         self.tell_weaknesses();
         self.records.expire(self.poll.registry(), self.now);
         self.inspection.expire(self.poll.registry(), self.now);
+        self.words.turn(self.poll.registry(), self.now);
         self.write_records();
         while let Some((op, outcome)) = self.records.take_done() {
             self.feed(Input::Done { op, outcome });

@@ -1,4 +1,4 @@
-//! Why something is as it is, in words: the parts of sentences that log, status and transcript share.
+//! Why something is as it is, in words: parts of sentences that log, status and transcript share.
 
 use core::fmt;
 
@@ -17,7 +17,8 @@ pub fn frozen_text(cause: FrozenCause) -> &'static str {
             "its fence device refuses the user or the password"
         }
         FrozenCause::Refuses(FenceFault::Certificate) => {
-            "its fence device shows another certificate than the expected one: nothing was told to it"
+            "its fence device shows another certificate than the expected one: nothing was told to \
+             it"
         }
         FrozenCause::Refuses(FenceFault::Privilege) => {
             "its fence device denies this user the privilege to switch power"

@@ -26,3 +26,4 @@ pub mod serial;
 pub mod state_files;
 pub mod udp;
 pub mod vips;
+pub mod word_file;

@@ -111,7 +111,9 @@ impl Device {
         let on = if self.outlet { self.outlet_on } else { host_powered };
         match self.mode {
             Mode::Dead => Err(FenceFault::Unreachable),
-            Mode::Refuses(FenceFault::Credentials) => Err(FenceFault::Credentials),
+            Mode::Refuses(fault @ (FenceFault::Credentials | FenceFault::Certificate)) => {
+                Err(fault)
+            }
             // An agent that ends with 2 whatever it is told.
             Mode::Refuses(FenceFault::AgentFailed) | Mode::ReadsOff => Ok(Power::Off),
             Mode::Unclear | Mode::Mute => Ok(Power::Unknown),

@@ -235,7 +235,10 @@ impl Trial {
         own.for_each(|device| device.has_power = true);
         self.world.ledger.devices_changed_at = self.world.now;
         self.world.note_fault(|| "the fence devices have power again".to_owned());
-        self.expect_failover(active, LADDER_REST_MAX + self.takeover());
+        // Who does not answer is asked again as often as its pace allows.
+        let repeats = self.world.plan.repeats.unwrap_or_default();
+        let asked_within = timing.pace.max(ms(250)) + repeats;
+        self.expect_failover(active, asked_within + self.takeover());
     }
 
     /// All start cold, and `fails` cannot take the resources.

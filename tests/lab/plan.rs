@@ -61,6 +61,8 @@ pub struct LabConfig {
     pub fence_timeout: Duration,
     /// `fence-delay` of B; A has none.
     pub fence_delay: Duration,
+    /// `after-fence`, if it is written.
+    pub after_fence: Option<&'static str>,
     /// `preferred`.
     pub preferred: Option<Node>,
     /// Lines for the end of the file, such as `[runtime]`.
@@ -92,6 +94,7 @@ impl Default for LabConfig {
             fence_check_interval: Duration::from_secs(1),
             fence_timeout: Duration::from_secs(2),
             fence_delay: Duration::from_secs(3),
+            after_fence: None,
             preferred: Some(Node::A),
             extra: String::new(),
             start: Start::Supervised(Duration::from_millis(100)),
@@ -168,6 +171,9 @@ impl LabConfig {
         let mut line = |text: String| writeln!(toml, "{text}").unwrap();
         if let Some(node) = self.preferred {
             line(format!("preferred = \"{node}\""));
+        }
+        if let Some(after) = self.after_fence {
+            line(format!("after-fence = \"{after}\""));
         }
         line("\n[timing]".to_owned());
         line(format!("keepalive = {}", ms(self.keepalive)));

@@ -22,6 +22,7 @@ mod sushy;
 
 mod attack;
 mod daemon;
+mod evidence;
 mod keys;
 mod links;
 mod outlets;

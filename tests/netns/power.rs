@@ -100,7 +100,7 @@ fn a_frozen_pair_says_why_serves_nobody_and_takes_the_word_of_an_operator() {
     let what = frozen["what"].as_str().unwrap();
     assert!(what.contains("does not answer and the host is silent"), "{what}");
     let evidence = texts("evidence");
-    for part in ["link hb0: silent for", "VIPs: ", "fence device bmc-a:"] {
+    for part in ["link hb0: silent for", "VIPs: ", "fence device bmc-a (level 1):"] {
         assert!(evidence.contains(part), "no {part:?} in\n{evidence}");
     }
     let remedy = texts("remedy");

@@ -39,13 +39,24 @@ fn config() -> LabConfig {
 /// A pair whose BMCs speak Redfish; `pin` is given what each certificate is, and says what the
 /// nodes are told that it is.
 fn dark(pin: impl Fn(Node, Fingerprint) -> Fingerprint) -> Option<(Pair, Emulators)> {
-    let pair = Pair::dark(config())?;
+    dark_with(config(), pin)
+}
+
+fn powers_on() -> LabConfig {
+    LabConfig { after_fence: Some("on"), ..config() }
+}
+
+fn dark_with(
+    config: LabConfig,
+    pin: impl Fn(Node, Fingerprint) -> Fingerprint,
+) -> Option<(Pair, Emulators)> {
+    let text = config.to_toml();
+    let pair = Pair::dark(config)?;
     let prefix = pair.lab.client_namespace();
     let prefix = prefix.strip_suffix("-c").unwrap();
     let directory = std::env::temp_dir().join(format!("tandem-redfish-{prefix}"));
     let mut emulators = Emulators { processes: Vec::new(), directory };
     // The devices come last in the file.
-    let text = config().to_toml();
     let mut toml = text.split("\n[[fence]]").next().unwrap().to_owned();
     for node in Node::BOTH {
         let address = IpAddr::from(bmc::address(node));
@@ -109,6 +120,24 @@ fn a_panicked_node_is_powered_off_over_redfish() {
     pair.lab.signal_daemon(Node::A, Signal::SIGSTOP);
     wait_stonith_failover(&pair, "Redfish, kernel panic", begun);
     assert!(pair.count_power_cuts(Node::A, begun) >= 1, "its power was on and was not cut");
+    pair.end();
+}
+
+/// `after-fence = "on"`: the one that was cut is switched on again over Redfish.
+#[test]
+fn a_fenced_node_is_powered_on_again_over_redfish() {
+    let Some((pair, _emulators)) = dark_with(powers_on(), |_, fingerprint| fingerprint) else {
+        return;
+    };
+    pair.wait_whole(Node::A);
+    let begun = pair.lab.power_cut(Node::A);
+    let acquired = pair.wait_log(Node::B, "acquired: all resources", begun);
+    let on = pair.wait_log(Node::B, "after-fence: powering a on again", begun);
+    assert!(acquired.at <= on.at, "it was powered on before the takeover was complete");
+    pair.wait_log(Node::A, "role joining -> standby", begun);
+    pair.wait_whole(Node::B);
+    pair.assert_only_holder(Node::B);
+    tell("row 17, after-fence over Redfish", &[("outage", pair.wait_outage(Node::B, begun))]);
     pair.end();
 }
 

@@ -1,6 +1,7 @@
 //! The vocabulary of the scripts: every line that they can have, and what it does.
 
 use tandem::engine::Input;
+use tandem::engine::settings::AfterFence;
 use tandem::sim::{Disk, Mode, Plan, Taking};
 use tandem::types::{FenceFault, Heartbeat, LinkId, Mac, NicId, NodeId, Term, VipId};
 
@@ -93,6 +94,10 @@ const PLAN: &[Phrase] = phrases! {
     };
     "with bmcs on the power feeds of their hosts" => |s, _| {
         s.planned()?.shared_feed = true;
+        Ok(())
+    };
+    "with fenced nodes powered on again" => |s, _| {
+        s.planned()?.plan.after_fence = AfterFence::PowersOn;
         Ok(())
     };
     "with another configuration at NODE" => |s, v| {

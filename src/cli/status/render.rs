@@ -411,3 +411,7 @@ fn foot(status: &Status) -> String {
     text.push_str(&format!("tandem {version}, running for {}\n", span(status.uptime_ms)));
     text
 }
+
+#[cfg(test)]
+#[path = "frozen/tests.rs"]
+mod frozen_tests;

@@ -12,6 +12,7 @@
 //! order whose session does not answer.
 
 mod agent;
+pub mod asking;
 mod conn;
 mod ipmi;
 mod line;

@@ -384,6 +384,8 @@ pub struct FenceDevice {
     pub read_ms: Option<u64>,
     /// Why the last attempt gave no reading; empty if it gave one.
     pub fault: String,
+    /// Whether its off is no proof, because its host was heard while it read off.
+    pub distrusted: bool,
     /// `on` or `off`, as it last read, whatever it said since; empty if it never did.
     pub power: String,
     /// The age of that.
