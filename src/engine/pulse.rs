@@ -42,7 +42,7 @@ pub const INTERVAL: Duration = Duration::from_secs(2);
 /// How old the last answer of a heard peer's kernel may be, counted back from its last heartbeat,
 /// for its silence to say anything: two slow rounds may be lost.
 pub const ANSWER_AGE_MAX: Duration = Duration::from_secs(6);
-/// How many slow rounds in a row a heard peer's kernel may leave unanswered on all links before that
+/// How many slow rounds in a row a heard peer's kernel may leave unanswered on all links before it
 /// is told: it would not be found dead early.
 const VAIN_ROUNDS: u32 = 5;
 /// How many of its slowest round trips a kernel is given for an answer.
