@@ -21,6 +21,8 @@ mod claims;
 mod macs;
 #[path = "network/probes.rs"]
 mod probes;
+#[path = "network/pulses.rs"]
+mod pulses;
 #[path = "network/strays.rs"]
 mod strays;
 #[path = "network/world.rs"]

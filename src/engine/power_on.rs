@@ -311,14 +311,15 @@ impl Node {
     }
 }
 
-/// What a device said to a reading is known of it; to a command it says nothing of the power.
+/// What a device read is known of it. That it gave no reading is for the checks to tell: an order
+/// at the end of an attempt has little time.
 fn note_device(
     devices: &mut Devices,
     switch: &Switch,
     reading: Result<Power, FenceFault>,
     now: Instant,
 ) {
-    if matches!(switch.step, Step::Reading { .. }) {
+    if matches!(switch.step, Step::Reading { .. }) && reading.is_ok() {
         devices.note_fence(switch.device, reading, now);
     }
 }

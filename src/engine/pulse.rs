@@ -42,7 +42,7 @@ pub const INTERVAL: Duration = Duration::from_secs(2);
 /// How old the last answer of a heard peer's kernel may be, counted back from its last heartbeat,
 /// for its silence to say anything: two slow rounds may be lost.
 pub const ANSWER_AGE_MAX: Duration = Duration::from_secs(6);
-/// How many slow rounds in a row a heard peer's kernel may leave unanswered on all links before that
+/// How many slow rounds in a row a heard peer's kernel may leave unanswered on all links before it
 /// is told: it would not be found dead early.
 const VAIN_ROUNDS: u32 = 5;
 /// How many of its slowest round trips a kernel is given for an answer.
@@ -137,8 +137,9 @@ impl Pulse {
     /// A round of questions left on `links`, one bit each. Where nobody was asked, nobody was
     /// silent.
     fn note_asked(&mut self, links: u16, now: Instant) {
-        for (index, beat) in self.beats.iter_mut().enumerate() {
-            beat.unasked = links >> index & 1 == 0;
+        for (link, beat) in (0u32..).zip(&mut self.beats) {
+            let is_asked = links.checked_shr(link).unwrap_or(0) & 1 == 1;
+            beat.unasked = !is_asked;
             beat.rounds = if beat.unasked { 0 } else { beat.rounds.saturating_add(1) };
             if beat.rounds < ROUNDS {
                 beat.enough_at = None;
@@ -224,7 +225,9 @@ impl Node {
         if now < asking.next_round {
             return;
         }
-        let pause = if self.peers.iter().any(Peer::is_asked_quickly) {
+        // One answer tells all that there is to know of a silence.
+        let is_open = |peer: &Peer| peer.is_asked_quickly() && !peer.pulse.answers;
+        let pause = if self.peers.iter().any(is_open) {
             asking.pause
         } else if self.peers.iter().any(Peer::is_heard) {
             INTERVAL

@@ -151,9 +151,9 @@ impl Trial {
             let first = self.world.plan.cutters_per_host() - last;
             own.take(first).for_each(|device| device.mode = Mode::Dead);
             self.world.ledger.devices_changed_at = self.world.now;
-            // Where orders are repeated, nobody answers for as long as a level has.
-            let before = levels.len() as u32 - 1;
-            detour = self.world.plan.timing.level_timeout * before + ms(50);
+            // Who is asked again until his time is over is not found dead before.
+            let asked_again = self.world.plan.repeats.map_or(0, |_| levels.len() as u32 - 1);
+            detour = ms(50) + self.world.plan.timing.level_timeout * asked_again;
         }
         self.world.power_off(active);
         if self.random.percent(30) {

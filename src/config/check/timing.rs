@@ -102,6 +102,7 @@ fn check_dead_host(
 ) -> Option<Duration> {
     let time = raw.dead_host_time.as_ref()?;
     let (warntime, deadtime) = (rhythm.warntime, rhythm.deadtime);
+    let slowest = links.iter().max_by_key(|link| link.rhythm.warntime);
     let is_udp = |link: &PairLink| matches!(link.carrier, PairCarrier::Udp { .. });
     if time.value <= warntime || time.value >= deadtime {
         let wrong = format!(
@@ -116,6 +117,15 @@ fn check_dead_host(
     } else if !links.is_empty() && !links.iter().any(is_udp) {
         let wrong = "dead-host-time is set, but no link goes over a NIC: nobody can be asked";
         findings.error(&time.place, wrong, "leave it out, or add a link with a nic");
+    } else if let Some(link) = slowest.filter(|link| link.rhythm.warntime >= time.value) {
+        let wrong = format!(
+            "dead-host-time {} is not longer than the warntime {} of link {}: until that is late, \
+             no host is called dead",
+            print(time.value),
+            print(link.rhythm.warntime),
+            link.name.value
+        );
+        findings.warn(&time.place, wrong, "give that link a shorter warntime, or do without");
     }
     Some(time.value)
 }
