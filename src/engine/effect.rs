@@ -11,6 +11,7 @@ use crate::types::{DeviceId, Heartbeat, OpId, Term, VipId};
 /// One thing to carry out. The shell carries effects out in order; an effect with an [`OpId`] gets
 /// exactly one answer, [`super::Input::Done`] (or [`super::Input::Reading`] for
 /// [`Effect::Power`]), also when it fails or is overtaken.
+#[allow(clippy::large_enum_variant, reason = "most are heartbeats, and none shall allocate")]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
     /// Send this heartbeat on its link to its addressee. May be lost; is not answered.

@@ -11,6 +11,7 @@ use crate::types::{
 };
 
 /// One thing that happened.
+#[allow(clippy::large_enum_variant, reason = "most are heartbeats, and none shall allocate")]
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Input {
     /// The first input of every engine: what an earlier life left behind.

@@ -5,6 +5,7 @@ use crate::engine::settings::Record;
 use crate::types::{Heartbeat, Instant, LinkId, Mac, OpId, VipId};
 
 /// What is to happen.
+#[allow(clippy::large_enum_variant, reason = "most are heartbeats, and none shall allocate")]
 #[derive(Clone, Debug)]
 pub enum Happening {
     /// A heartbeat arrives.
