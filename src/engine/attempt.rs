@@ -12,8 +12,8 @@
 //! again and again while it boots, by which the pair would end its frozen state.
 //!
 //! A witness is never told anything: it is read from the beginning, again and again for as long as
-//! its level has time, since a meter may lag behind; where nothing cuts beside it, only in the first
-//! round: later ones are to come back soon to the devices that were dead.
+//! its level has time, since a meter may lag behind; where nothing cuts beside it, only in the
+//! first round: later ones are to come back soon to the devices that were dead.
 //!
 //! A command's success is never taken for off: only a reading after the command is. An "already
 //! off" that a BMC treats as an error is no failure, since it is read all the same; an agent whose

@@ -234,8 +234,9 @@ impl Trial {
         self.world.lose_feed(active);
         let timing = plan.timing;
         if witnessed {
-            // Nobody cut anything, so a dead BMC is asked once more before the witness is.
-            self.expect_failover(active, self.detection() + self.takeover() + ms(50));
+            // Nobody answers for as long as each level before it has.
+            let before = timing.level_timeout * plan.levels.len() as u32 + ms(50);
+            self.expect_failover(active, self.detection() + before + self.takeover());
             return;
         }
         let frozen_for = ms(self.random.below(8_000));
@@ -251,7 +252,10 @@ impl Trial {
         // Who does not answer is asked again as often as its pace allows.
         let repeats = self.world.plan.repeats.unwrap_or_default();
         let asked_within = timing.pace.max(ms(250)) + repeats;
-        self.expect_failover(active, asked_within + self.takeover());
+        // A witness beside the devices that cut is read with pauses that have grown meanwhile.
+        let beside = plan.witnesses > 0 && plan.witnesses_beside;
+        let pause = if beside { ms(500) } else { Duration::ZERO };
+        self.expect_failover(active, asked_within + pause + self.takeover());
     }
 
     /// All start cold, and `fails` cannot take the resources.

@@ -4,8 +4,8 @@
 //! One UUID is told as different bytes: as RFC 4122 writes it; with its first three fields little
 //! endian, as SMBIOS keeps it and many BMCs send it (DSP0134 §7.2.1); wholly reversed, as IPMI asks
 //! for (v2.0 §20.8, table 20-10); and with both. Which one a BMC sends, only its maker knows. So
-//! two GUIDs are compared in all orders at once: each is brought into the lowest one of the eight that
-//! reversing all bytes and those of the fields leads to, and a digest of that is compared.
+//! two GUIDs are compared in all orders at once: each is brought into the lowest one of the eight
+//! that reversing all bytes and those of the fields leads to, and a digest of that is compared.
 
 use sha2::{Digest, Sha256};
 
