@@ -6,13 +6,14 @@ use std::path::Path;
 
 use super::{health, render};
 use crate::daemon::frozen::frozen;
+use crate::sim::plan::OUTSIDER;
 use crate::sim::{Mode, Plan, Timing, World, ms};
 use crate::types::{FenceFault, Names, PeerState};
 use crate::wire::control::status::Health;
 use crate::wire::control::{Response, Status};
 
 /// Each section of the document, and what is wrong with the fence device in it.
-const CAUSES: [(&str, Option<Mode>); 14] = [
+const CAUSES: [(&str, Option<Mode>); 18] = [
     ("unreachable", None),
     ("credentials", Some(Mode::Refuses(FenceFault::Credentials))),
     ("certificate", Some(Mode::Refuses(FenceFault::Certificate))),
@@ -26,6 +27,10 @@ const CAUSES: [(&str, Option<Mode>); 14] = [
     ("failed: not understood", Some(Mode::Refuses(FenceFault::Garbled))),
     ("failed: the agent", Some(Mode::Refuses(FenceFault::AgentFailed))),
     ("failed: no verdict", Some(Mode::Hangs)),
+    ("witness-on", Some(Mode::Dead)),
+    ("never-on", Some(Mode::Dead)),
+    ("own-machine", Some(Mode::Works)),
+    ("other-machine", Some(Mode::Works)),
     ("no-device", Some(Mode::Works)),
 ];
 
@@ -51,10 +56,31 @@ fn frozen_world(cause: &str, mode: Option<Mode>, levels: Vec<u8>) -> World {
     };
     let levels = if cause == "no-device" { vec![] } else { levels };
     let repeats = Some(ms(500));
-    let mut world = World::settled(Plan { levels, timing, repeats, ..Plan::default() });
-    world.run(ms(95_000));
+    let identities = cause.ends_with("-machine");
+    let witnesses = u8::from(matches!(cause, "witness-on" | "never-on"));
+    let plan = Plan { levels, timing, repeats, identities, witnesses, ..Plan::default() };
+    let mut world = World::new(plan);
+    match cause {
+        "own-machine" => world.devices[0].wired = 1,
+        "other-machine" => world.devices[0].wired = OUTSIDER,
+        _ => {}
+    }
     world.machines[0].autostart = false;
-    if let Some(mode) = mode {
+    if cause == "never-on" {
+        world.power_off(0);
+    } else {
+        world.start_daemon(0);
+    }
+    world.start_daemon(1);
+    world.run(ms(95_400));
+    if witnesses > 0 {
+        world.set_modes_of_cutters(0, Mode::Dead);
+        if cause == "witness-on" {
+            world.run(ms(120_000));
+            world.crash(0);
+            world.machines[0].kernel.clear();
+        }
+    } else if let Some(mode) = mode {
         world.excused = mode == Mode::ReadsOff;
         world.set_modes(0, mode);
         // An agent that breaks for every order reads off to a check, too.
