@@ -67,6 +67,7 @@ fn frozen_world(cause: &str, mode: Option<Mode>, levels: Vec<u8>) -> World {
     }
     world.machines[0].autostart = false;
     if cause == "never-on" {
+        world.set_modes_of_cutters(0, Mode::Dead);
         world.power_off(0);
     } else {
         world.start_daemon(0);
