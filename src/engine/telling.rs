@@ -382,10 +382,34 @@ mod tests {
         }
     }
 
-    fn lines_of_inputs() -> Vec<(Input, &'static str)> {
-        let at = Instant::from_millis(3);
+    fn lines_of_answers() -> Vec<(Input, &'static str)> {
         let done = |outcome| Input::Done { op: OP, outcome };
         let why = || Why::new("no space left");
+        vec![
+            (done(Outcome::Confirmed), "done #7: confirmed"),
+            (done(Outcome::Refused(why())), "done #7: refused: no space left"),
+            (done(Outcome::Unknown(why())), "done #7: unknown: no space left"),
+            (Input::Reading { op: OP, reading: Ok(Power::Off) }, "done #7: power off"),
+            (
+                Input::Reading { op: OP, reading: Err(FenceFault::Timeout) },
+                "done #7: no verdict in time",
+            ),
+            (
+                Input::Identity {
+                    device: DeviceId(0),
+                    machine: MachineId { system: 0xa1, proven: 2, ..MachineId::UNKNOWN },
+                },
+                "fence device bmc1 is of machine system=00000000000000a1 proven=0000000000000002",
+            ),
+            (
+                Input::Identity { device: DeviceId(0), machine: MachineId::UNKNOWN },
+                "fence device bmc1 is of no machine that it tells",
+            ),
+        ]
+    }
+
+    fn lines_of_inputs() -> Vec<(Input, &'static str)> {
+        let at = Instant::from_millis(3);
         let start = Remembered { mark: Some(MARK), record: RECORD, leftovers: true };
         let request = RequestId(4);
         vec![
@@ -428,25 +452,6 @@ mod tests {
             ),
             (Input::VipGone { vip: VipId(0) }, "vip 10.0.0.1/24 is gone"),
             (Input::VipStray { vip: VipId(0) }, "vip 10.0.0.1/24 is here and was not acquired"),
-            (done(Outcome::Confirmed), "done #7: confirmed"),
-            (done(Outcome::Refused(why())), "done #7: refused: no space left"),
-            (done(Outcome::Unknown(why())), "done #7: unknown: no space left"),
-            (Input::Reading { op: OP, reading: Ok(Power::Off) }, "done #7: power off"),
-            (
-                Input::Reading { op: OP, reading: Err(FenceFault::Timeout) },
-                "done #7: no verdict in time",
-            ),
-            (
-                Input::Identity {
-                    device: DeviceId(0),
-                    machine: MachineId { system: 0xa1, proven: 2, ..MachineId::UNKNOWN },
-                },
-                "fence device bmc1 is of machine system=00000000000000a1 proven=0000000000000002",
-            ),
-            (
-                Input::Identity { device: DeviceId(0), machine: MachineId::UNKNOWN },
-                "fence device bmc1 is of no machine that it tells",
-            ),
             (
                 Input::ConfirmOff { request, node: A, force: false },
                 "operator ?4: confirm that smw1 is off",
@@ -461,7 +466,7 @@ mod tests {
 
     #[test]
     fn every_input_has_its_line() {
-        for (input, line) in lines_of_inputs() {
+        for (input, line) in lines_of_inputs().into_iter().chain(lines_of_answers()) {
             assert_eq!(input.line(&names()).to_string(), line);
         }
     }
