@@ -101,12 +101,6 @@ fn without_devices() -> Vec<Root> {
             small_plan(2, &[]),
             Budget { carriers: 1, kills: 1, ..none },
         ),
-        root(
-            "links",
-            "two nodes without fence devices on two links",
-            Plan { links: 2, ..small_plan(2, &[]) },
-            none,
-        ),
         Root {
             moves_max: Some(12),
             ..root("three", "three nodes without fence devices", small_plan(3, &[]), none)
