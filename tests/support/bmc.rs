@@ -45,6 +45,8 @@ pub struct Knobs {
     pub sessions_max: usize,
     /// Answers nothing at all.
     pub silent: bool,
+    /// Becomes so with the answer to a power-down, as one that shares its host's power.
+    pub dies_of_power_down: bool,
     /// Answers no command in a session (but opens sessions).
     pub mute: bool,
     /// Answers everything with bytes that mean nothing.
@@ -89,6 +91,7 @@ impl Default for Knobs {
             busy: 0,
             sessions_max: 16,
             silent: false,
+            dies_of_power_down: false,
             mute: false,
             garbage: false,
             wrong_code: false,
@@ -470,6 +473,7 @@ impl Bmc {
             return vec![0xd5];
         }
         self.power_downs += u32::from(!wanted);
+        self.knobs.silent |= !wanted && self.knobs.dies_of_power_down;
         if !self.knobs.lies {
             self.knobs.power = wanted;
         }

@@ -99,6 +99,35 @@ fn what_a_bmc_does_wrong_is_told_apart_while_frozen() {
     pair.end();
 }
 
+/// A BMC that takes the command and dies of it, as one that shares its host's power: what it
+/// acknowledged is no proof. Frozen, with the right cause; and left when it answers again.
+#[test]
+fn a_bmc_that_dies_while_it_cuts_freezes_the_pair_until_it_answers_again() {
+    let Some(pair) = Pair::running(config()) else { return };
+    let server = replace_bmc(&pair, Node::A, Knobs { dies_of_power_down: true, ..honest() });
+    wait_session(&pair, Node::B, "open");
+    let begun = pair.lab.deafen(Node::A, &[]);
+    pair.lab.signal_daemon(Node::A, Signal::SIGSTOP);
+    let fencing = pair.wait_log(Node::B, "role standby -> fencing", begun);
+    let frozen = pair.wait_log(Node::B, "role fencing -> frozen", begun);
+    let status = pair.wait_health(Node::B, "frozen");
+    assert_eq!(server.bmc().power_downs, 1);
+    assert_eq!(frozen_cause(&status), Some("unreachable"), "{status:#}");
+    pair.assert_not_logged(Node::B, "-> acquiring", begun);
+    pair.lab.machine(Node::A).cut();
+    let answers = Stamp::now();
+    server.bmc().knobs = Knobs { power: false, ..honest() };
+    pair.wait_role(Node::B, "active");
+    pair.wait_served_by(Node::B);
+    pair.assert_only_holder(Node::B);
+    tell(
+        "a BMC that dies while it cuts",
+        &[("frozen", frozen.at.since(fencing.at)), ("left", answers.elapsed())],
+    );
+    drop(server);
+    pair.end();
+}
+
 /// Without a fence device nothing can be proven, and the status says that; an operator's word can.
 #[test]
 fn a_node_without_a_fence_device_is_frozen_for_that_reason() {
