@@ -4,8 +4,9 @@ use core::time::Duration;
 
 use super::World;
 use super::device::{Device, Mode};
+use super::ledger::Word;
 use crate::engine::event::{FrozenCause, ProofKind};
-use crate::types::{DeviceId, FenceFault, MachineId, NodeId, Power};
+use crate::types::{FenceFault, Instant, NodeId, Power};
 
 /// How long a host is heard before its devices' off contradicts it, and what follows from it.
 const CONTRADICTION: Duration = Duration::from_millis(2500);
@@ -24,12 +25,10 @@ impl World {
         let was_off =
             !self.machines[host].powered || self.ledger.returned_at[host] + FENCED_MAX >= self.now;
         let lies = |device: &Device| device.host == host && device.mode == Mode::ReadsOff;
-        // Whoever does not know the machine of the host cannot know that a device is not its.
+        // Whoever was not told the machine of the host cannot know that a device is not its.
+        let is_told = self.has_told_machine(machine, host);
         let unknown = |device: &Device| {
-            let id =
-                DeviceId(self.devices.iter().position(|d| core::ptr::eq(d, device)).unwrap() as u8);
-            let owner = self.node(machine).owner_of(id);
-            device.host == host && device.wired != host && owner.host == MachineId::UNKNOWN
+            device.host == host && ![host, machine].contains(&device.wired) && !is_told
         };
         self.excused |= self.devices.iter().any(unknown);
         let excused = self.excused && self.devices.iter().any(|d| lies(d) || d.wired != d.host);
@@ -44,11 +43,20 @@ impl World {
         let own = self.devices.iter().filter(|device| device.host == host);
         let known_after = timing.fence_check_interval + timing.level_timeout * 2 + CONTRADICTION;
         let only_witnesses = own.clone().all(|device| device.is_witness);
+        let witnessed = own.clone().any(|device| device.is_witness);
+        self.expect(by == ProofKind::Fenced || witnessed, "a proof by a witness that is none");
         self.expect(by == ProofKind::Witnessed || !only_witnesses, "nobody can have cut a power");
         let known = own.clone().all(|device| {
             lies(device) && word.at.since(word.since.max(device.since)) > known_after
         });
         self.expect(was_off || !known, "it believes devices that are known to lie");
+    }
+
+    /// Whether a machine was told by a host whose machine it is: not on a line that says little.
+    fn has_told_machine(&self, machine: usize, host: usize) -> bool {
+        let full = usize::from(self.plan.links) - usize::from(self.plan.in_turns);
+        let heard = |word: Word| word.at_on.iter().take(full).any(|at| *at != Instant::ZERO);
+        self.plan.identities && self.ledger.word(machine, host).is_some_and(heard)
     }
 
     /// Why there is no proof is told truly.
