@@ -35,7 +35,10 @@ impl World {
         self.expect(order != Order::Off, "it cuts the power of a node that it powers on");
         let complete = self.is(machine, PeerState::Active)
             && self.machines[machine].kernel.len() == usize::from(self.plan.vips);
-        let robbed = self.ledger.deleted_at[machine] >= self.ledger.holds_since[machine];
+        // Whoever lost all that it held is as one that holds nothing yet.
+        let holds = self.machines[machine].holds();
+        let since = &(if holds { self.ledger.holds_since } else { self.ledger.started_at });
+        let robbed = self.ledger.deleted_at[machine] >= since[machine];
         self.expect(complete || robbed, "it powers a node on before its takeover is complete");
         let orders = self.ledger.powers_on[machine][host];
         self.expect(orders.is_some(), "it powers a node on that it did not fence");
