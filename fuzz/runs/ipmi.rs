@@ -11,7 +11,7 @@ use core::time::Duration;
 use tandem::types::{FenceFault, Instant, Power};
 use tandem::wire::ipmi::{CipherSuite, Client, DATAGRAM_LEN_MAX, Login, Order};
 
-use super::bmc::{Bmc, GUID, Knobs, PASSWORD, USER};
+use super::bmc::{Bmc, GUID, Knobs, PASSWORD, USER, message_of};
 use super::choices::Choices;
 
 /// How many things happen in one life.
@@ -236,20 +236,15 @@ impl Life {
         };
         let length = usize::from(choices.below(40));
         let data = choices.bytes(length);
-        let mut head = vec![0x81, (net_fn + 1) << 2];
-        head.push(head.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte)));
-        let mut rest = vec![0x20, seq << 2, command];
-        rest.extend(data);
-        rest.push(rest.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte)));
-        head.extend(rest);
+        let mut message = message_of(net_fn, seq, command, data);
         let power = match data {
             [0, state, ..] if (net_fn, command) == READ_POWER => Some(power_of(state & 1 == 1)),
             _ => None,
         };
         if choices.below(8) == 0 {
-            head.truncate(usize::from(choices.byte()));
+            message.truncate(usize::from(choices.byte()));
         }
-        if let Some(bytes) = self.bmc.say(&head) {
+        if let Some(bytes) = self.bmc.say(&message) {
             self.lied = true;
             self.keep(bytes, power);
         }

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::{code_len, decrypt, encrypt, hmac, message_of, plain};
+pub use bytes::message_of;
+use bytes::{code_len, decrypt, encrypt, hmac, plain};
 
 #[path = "bmc_bytes.rs"]
 mod bytes;

@@ -27,7 +27,7 @@ pub(super) fn plain(kind: u8, payload: &[u8]) -> Vec<u8> {
     datagram
 }
 
-pub(super) fn message_of(net_fn: u8, seq: u8, command: u8, data: &[u8]) -> Vec<u8> {
+pub fn message_of(net_fn: u8, seq: u8, command: u8, data: &[u8]) -> Vec<u8> {
     let mut head = vec![0x81, (net_fn + 1) << 2];
     head.push(head.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte)));
     let mut rest = vec![0x20, seq << 2, command];
