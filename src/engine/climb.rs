@@ -22,7 +22,7 @@ use crate::types::{DeviceId, FenceFault, Instant, OpId, Power};
 /// How much longer than its level's timeout the engine waits for an answer of the shell, so that
 /// the shell's own verdict, which knows the reason, comes first: every order is to be answered
 /// within what is left of the timeout, and none is given when nothing is.
-const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+pub(super) const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 
 /// How a device's command ended, where it may have been carried out.
 pub(super) type Ended = Result<(), FenceFault>;

@@ -19,6 +19,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::climb::ANSWER_MARGIN;
 use super::devices::Devices;
 use super::effect::{Effect, Effects};
 use super::event::Event;
@@ -37,8 +38,6 @@ pub const TRIES_MAX: u32 = 5;
 const REST: Duration = Duration::from_secs(5);
 /// Between two readings of a device that acknowledged the command.
 const READ_PAUSE: Duration = Duration::from_millis(500);
-/// How much longer than the level's timeout an answer of the shell is waited for.
-const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 
 /// A node that is to be powered on again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
