@@ -7,6 +7,7 @@
 
 pub(super) mod filter;
 
+use core::ops::ControlFlow;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
@@ -182,19 +183,36 @@ impl Inlet {
         }
         let mut buffer = [0; FRAME_LEN_MAX];
         let mut claims = 0;
-        for _ in 0..FRAMES_PER_TURN_MAX {
-            if claims >= CLAIMS_PER_TURN_MAX {
-                return;
+        self.has_more = drain(&self.socket, &mut buffer, FRAMES_PER_TURN_MAX, |frame| {
+            claims += usize::from(take(frame));
+            if claims < CLAIMS_PER_TURN_MAX {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
             }
-            match self.socket.receive(&mut buffer) {
-                Ok(len) => claims += usize::from(take(buffer.get(..len).unwrap_or_default())),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.has_more = false;
-                    return;
+        });
+    }
+}
+
+/// Hands the frames that wait to `take`, `frames_max` at most, until it has enough; whether more
+/// may wait. What of a frame does not fit into `buffer` is cut off.
+pub(super) fn drain(
+    receiver: &PacketReceiver,
+    buffer: &mut [u8],
+    frames_max: usize,
+    mut take: impl FnMut(&[u8]) -> ControlFlow<()>,
+) -> bool {
+    for _ in 0..frames_max {
+        match receiver.receive(buffer) {
+            Ok(len) => {
+                if take(buffer.get(..len).unwrap_or_default()).is_break() {
+                    return true;
                 }
-                // An interrupted call, or the one notice that the NIC went down.
-                Err(_) => {}
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            // An interrupted call, or the one notice that the NIC went down.
+            Err(_) => {}
         }
     }
+    true
 }

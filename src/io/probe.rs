@@ -7,6 +7,7 @@
 //! here either. What follows from silence is not known here.
 
 use core::num::NonZeroU32;
+use core::ops::ControlFlow;
 use core::time::Duration;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -16,6 +17,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use socket2::SockFilter;
 
+use super::packet::drain;
 use super::ping::judge::{Judge, low_bits};
 use crate::config::network;
 use crate::sys::packet::{PacketReceiver, PacketSender};
@@ -220,17 +222,10 @@ impl Outlet {
             return;
         }
         let mut buffer = [0; FRAME_LEN];
-        for _ in 0..FRAMES_PER_TURN_MAX {
-            match self.receiver.receive(&mut buffer) {
-                Ok(len) => take(buffer.get(..len).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.has_more = false;
-                    return;
-                }
-                // An interrupted call, or the one notice that the NIC went down.
-                Err(_) => {}
-            }
-        }
+        self.has_more = drain(&self.receiver, &mut buffer, FRAMES_PER_TURN_MAX, |frame| {
+            take(frame);
+            ControlFlow::Continue(())
+        });
     }
 }
 

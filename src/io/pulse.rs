@@ -5,6 +5,7 @@
 //! follows from an answer, or from none, is the engine's ([`crate::engine::pulse`]); here it is
 //! known only whether the questions have really left: through a NIC that is up and has its carrier.
 
+use core::ops::ControlFlow;
 use core::time::Duration;
 use std::io;
 use std::net::IpAddr;
@@ -13,7 +14,7 @@ use std::os::fd::AsRawFd as _;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
-use super::packet::filter;
+use super::packet::{drain, filter};
 use crate::config::Transport;
 use crate::config::link::UdpLinkConfig;
 use crate::sys::packet::{PacketReceiver, PacketSender, find_nic};
@@ -122,8 +123,13 @@ impl Pulses {
             if !(outlet.has_more || is_eager) {
                 continue;
             }
+            // All that is read in one turn is of one moment: a second answer says nothing more.
+            let mut told = 0u16;
             outlet.drain(|frame| {
-                if let Some(node) = answers(config, frame) {
+                let Some(node) = answers(config, frame) else { return };
+                let bit = 1u16.checked_shl(u32::from(node.get())).unwrap_or(0);
+                if told & bit == 0 {
+                    told |= bit;
                     tell(Beat { link, node });
                 }
             });
@@ -192,18 +198,10 @@ impl Outlet {
 
     fn drain(&mut self, mut take: impl FnMut(&[u8])) {
         let mut buffer = [0; FRAME_LEN_MAX];
-        for _ in 0..FRAMES_PER_TURN_MAX {
-            match self.receiver.receive(&mut buffer) {
-                Ok(len) => take(buffer.get(..len).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.has_more = false;
-                    return;
-                }
-                // An interrupted call, or the one notice that the NIC went down.
-                Err(_) => {}
-            }
-        }
-        self.has_more = true;
+        self.has_more = drain(&self.receiver, &mut buffer, FRAMES_PER_TURN_MAX, |frame| {
+            take(frame);
+            ControlFlow::Continue(())
+        });
     }
 }
 
