@@ -1,6 +1,7 @@
 //! `tandem fence`: what an operator needs to configure fence devices, and to trust them.
 
 mod cycle;
+mod patience;
 pub(crate) mod readings;
 mod test;
 
@@ -26,7 +27,8 @@ closes it. Nothing is switched.
 test --power-cycle really does it, to a standby: cuts the power of NODE by the devices of its first
 level, reads back that it is off, switches it on again, and reads back that it is on. It is refused
 unless the daemon of this node hears NODE as standby while another node is active. Until NODE is
-back nobody could take over. Type the name of NODE to begin.
+back nobody could take over. Type the name of NODE to begin. Once it has begun, a signal ends it
+only after NODE was told to switch on again.
 
 fingerprint shows the SHA-256 fingerprint of the certificate with which the BMC at ADDRESS (an IP
 address or a name) answers, as the line that pins it in the configuration of a Redfish device.

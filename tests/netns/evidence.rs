@@ -161,6 +161,33 @@ fn a_power_cycle_is_done_to_a_standby_and_refused_for_an_active() {
     pair.end();
 }
 
+/// Whoever has lost patience, or the connection, must not leave a node without power behind.
+#[test]
+fn a_power_cycle_that_loses_its_user_switches_the_node_on_again() {
+    let Some(pair) = Pair::running(pair::config()) else { return };
+    let losses = [
+        ("nobody reads along", "tandem fence test --power-cycle --yes b | head -n 1"),
+        (
+            "the terminal is closed",
+            "cd /var/lib/tandem && { tandem fence test --power-cycle --yes b >said 2>&1 & } && \
+             pid=$! && until grep -q 'telling the' said; do sleep 0.01; done && kill -HUP $pid; \
+             wait $pid; cat said; rm said",
+        ),
+    ];
+    for (loss, script) in losses {
+        let begun = Stamp::now();
+        let said = text(&pair.lab.exec(Node::A, &["sh", "-c", script]));
+        assert!(said.contains("telling the devices of b to cut its power"), "{loss}: {said}");
+        let is_interrupted = said.contains("interrupted: b was told to switch on");
+        assert_eq!(is_interrupted, script.contains("HUP"), "{loss}: {said}");
+        assert_eq!(pair.count_power_cuts(Node::B, begun), 1, "{loss}: {said}");
+        pair.wait_log(Node::B, "role joining -> standby", begun);
+        pair.wait_whole(Node::A);
+        pair.assert_served_since(Node::A, begun);
+    }
+    pair.end();
+}
+
 /// The frozen state in the log, and the operator's word on record.
 #[test]
 fn what_was_seen_and_said_while_frozen_is_on_record() {

@@ -5,11 +5,13 @@
 //!        ─► off, to all devices of level 1 ─► read until off ─► on ─► read until on
 //! ```
 //!
-//! Whatever becomes of the cut, the power is switched on again.
+//! Whatever becomes of the cut, the power is switched on again: also when nobody reads along any
+//! more, and when whoever ran it has lost the connection or the patience.
 
 use core::time::Duration;
 use std::io::{BufRead as _, stdin};
 
+use super::patience::Patience;
 use super::readings::{device_ids, failed, millis};
 use super::test::{Options, status};
 use crate::cli::age::span;
@@ -34,6 +36,7 @@ struct Cycle<'p> {
     name: &'p str,
     devices: Vec<(DeviceId, &'p Device)>,
     timeout: Duration,
+    patience: Patience,
 }
 
 /// Runs it.
@@ -61,7 +64,8 @@ pub(super) fn run(options: &Options, plan: &Plan, nodes: &[NodeId]) -> Result<u8
     }
     let timeout = timeout(ladder);
     let asking = Asking::new().map_err(|error| failed(&error))?;
-    let mut cycle = Cycle { asking, name, devices, timeout };
+    let patience = Patience::new().map_err(|error| failed(&error))?;
+    let mut cycle = Cycle { asking, name, devices, timeout, patience };
     let was_cut = cycle.cut();
     // Whatever became of that: it must not stay off because of a test.
     let is_on = cycle.restore();
@@ -153,31 +157,34 @@ fn confirm(name: &str, devices: &[(DeviceId, &Device)]) -> Result<(), Failure> {
 impl<'p> Cycle<'p> {
     /// Cuts the power; whether all devices read off in time.
     fn cut(&mut self) -> Result<bool, Failure> {
-        let (name, timeout) = (plain(self.name), self.timeout);
+        let name = plain(self.name);
         self.tell(&format!("telling the devices of {name} to cut its power"))?;
-        let end = self.asking.elapsed() + timeout;
-        let replies = self.order(Order::Off, timeout)?;
-        for (reply, device) in replies.iter().zip(self.names(Order::Off)) {
-            if let Err(fault) = reply.reading {
-                self.tell(&format!("{device}: the command failed: {fault}"))?;
-            }
-        }
-        self.read_until(Power::Off, end)
+        self.switch(Order::Off, Power::Off, self.timeout)
     }
 
     /// Switches the power on; whether all devices read on in time.
     fn restore(&mut self) -> Result<bool, Failure> {
-        let timeout = self.timeout.max(ON_TIMEOUT_MIN);
-        let name = plain(self.name);
-        self.tell(&format!("telling them to switch {name} on again"))?;
+        // Whoever reads along may be gone by now: the power is switched on all the same.
+        let told = self.tell(&format!("telling them to switch {} on again", plain(self.name)));
+        let is_on = self.switch(Order::On, Power::On, self.timeout.max(ON_TIMEOUT_MIN));
+        told.and(is_on)
+    }
+
+    /// Gives an order to all that it is for; whether all devices read `wanted` in time.
+    fn switch(&mut self, order: Order, wanted: Power, timeout: Duration) -> Result<bool, Failure> {
         let end = self.asking.elapsed() + timeout;
-        let replies = self.order(Order::On, timeout)?;
-        for (reply, device) in replies.iter().zip(self.names(Order::On)) {
+        let replies = self.order(order, timeout)?;
+        if order == Order::On && self.patience.end() {
+            let name = plain(self.name);
+            let why = format!("interrupted: {name} was told to switch on; tandem status {name}");
+            return Err(Failure::failed(why));
+        }
+        for (reply, device) in replies.iter().zip(self.names(order)) {
             if let Err(fault) = reply.reading {
                 self.tell(&format!("{device}: the command failed: {fault}"))?;
             }
         }
-        self.read_until(Power::On, end)
+        self.read_until(wanted, end)
     }
 
     /// Reads all devices again and again until they say `wanted`, or until `end`.
