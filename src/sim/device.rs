@@ -65,6 +65,8 @@ pub struct Device {
     pub cuts: u32,
     /// How many orders of any kind it was given.
     pub orders: u32,
+    /// How often it was told to switch its host on since that was last found to be off.
+    pub power_ons: u32,
     /// When it was last given one as part of a fence.
     pub fenced_at: Option<Instant>,
 }
@@ -89,6 +91,7 @@ impl Device {
             refuses_when_off: false,
             cuts: 0,
             orders: 0,
+            power_ons: 0,
             fenced_at: None,
         }
     }

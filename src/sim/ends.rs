@@ -103,7 +103,7 @@ impl Trial {
         }
         world.forget();
         world.note_fault(|| "and a last thing happens".to_owned());
-        let choice = random.below(19);
+        let choice = random.below(21);
         match choice {
             0 => self.lose_the_active(active),
             1 => self.stop_the_active(active),
@@ -119,6 +119,8 @@ impl Trial {
             11 => self.have_leftovers_released(active),
             12 => self.switch_an_outlet_on(active),
             13..=15 => self.harm_a_path(active),
+            16 => self.lose_two(active),
+            17 => self.stay_without_power(active),
             _ => self.live_with_a_fault(active),
         }
     }
@@ -528,7 +530,7 @@ impl Trial {
 }
 
 /// Whether one machine is active, and nobody else has anything in its kernel.
-fn one_holds(world: &World) -> bool {
+pub(super) fn one_holds(world: &World) -> bool {
     let machines = 0..world.machines.len();
     let actives = machines.filter(|machine| world.is(*machine, PeerState::Active)).count();
     actives == 1 && world.machines.iter().filter(|machine| machine.holds()).count() == 1

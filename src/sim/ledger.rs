@@ -93,8 +93,8 @@ pub struct Ledger {
     pub(super) path_bad_since: [Instant; MACHINES_MAX],
     /// By machine: when it last took part in a move for a bad path.
     pub(super) moved_at: [Option<Instant>; MACHINES_MAX],
-    /// By machine and host: how often it was told to power that host on since it fenced it.
-    pub(super) powers_on: [[Option<u32>; MACHINES_MAX]; MACHINES_MAX],
+    /// By machine and host: whether it has told that host to power on since it fenced it.
+    pub(super) powers_on: [[Option<bool>; MACHINES_MAX]; MACHINES_MAX],
     /// When a fence device last began to behave in another way.
     pub devices_changed_at: Instant,
     /// Since when two hold, though nothing keeps them from seeing each other.

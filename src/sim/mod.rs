@@ -45,6 +45,7 @@ mod pulses;
 pub mod queue;
 mod random;
 pub mod search;
+mod second_faults;
 pub mod seeds;
 mod senses;
 mod story;

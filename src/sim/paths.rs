@@ -17,11 +17,12 @@ const BACK_MAX: Duration = ms(1_200);
 impl Trial {
     /// Something happens to a service NIC.
     pub(super) fn harm_a_path(&mut self, active: usize) {
-        match self.random.below(6) {
+        match self.random.below(7) {
             0 | 1 => self.lose_a_path(active),
             2 => self.lose_both_paths(active),
             3 => self.give_in_vain(active),
             4 => self.give_to_one_that_fails(active),
+            5 => self.stand_still_beside_a_loss(active),
             _ => self.part_the_pair(active),
         }
     }
@@ -116,7 +117,7 @@ impl Trial {
         self.world.check_views();
     }
 
-    fn expect_nothing_moves(&mut self, active: usize, lasts: Duration) {
+    pub(super) fn expect_nothing_moves(&mut self, active: usize, lasts: Duration) {
         let term = self.world.node(active).snapshot().term;
         let cuts = self.all_cuts();
         self.world.run(lasts);

@@ -6,8 +6,8 @@ use crate::engine::settings::AfterFence;
 use crate::engine::{Event, Order};
 use crate::types::PeerState;
 
-/// How many times a host may be told to power on after one fence, by each of its devices.
-const ORDERS_MAX: u32 = 5 * 8;
+/// How many times a device may be told to switch its host on after one fence.
+const POWER_ONS_MAX: u32 = 5;
 
 impl World {
     /// What a machine has proven another one off by, the last time.
@@ -15,14 +15,16 @@ impl World {
         let (Event::Proven { node, .. } | Event::ProofVoid { node, .. }) = event else { return };
         let is_fenced = matches!(event, Event::Proven { by: ProofKind::Fenced, .. });
         let host = usize::from(node.get()) - 1;
-        self.ledger.powers_on[machine][host] = is_fenced.then_some(0);
+        self.ledger.powers_on[machine][host] = is_fenced.then_some(false);
+        let own = self.devices.iter_mut().filter(|device| device.host == host);
+        own.for_each(|device| device.power_ons = 0);
     }
 
     /// Whether a holder reads a device: only after it has told it to switch on.
     pub(super) fn is_powering_on(&self, machine: usize, device: usize) -> bool {
         let host = self.devices[device].host;
         self.is(machine, PeerState::Active)
-            && self.ledger.powers_on[machine][host].is_some_and(|orders| orders > 0)
+            && self.ledger.powers_on[machine][host] == Some(true)
     }
 
     /// A host is powered on by who fenced it, when the service runs, and where that is wanted.
@@ -40,12 +42,13 @@ impl World {
         let since = &(if holds { self.ledger.holds_since } else { self.ledger.started_at });
         let robbed = self.ledger.deleted_at[machine] >= since[machine];
         self.expect(complete || robbed, "it powers a node on before its takeover is complete");
-        let orders = self.ledger.powers_on[machine][host];
-        self.expect(orders.is_some(), "it powers a node on that it did not fence");
+        let has_fenced = self.ledger.powers_on[machine][host].is_some();
+        self.expect(has_fenced, "it powers a node on that it did not fence");
         if order == Order::On {
-            let orders = orders.unwrap_or_default() + 1;
-            self.expect(orders <= ORDERS_MAX, "it tells a node to power on without end");
-            self.ledger.powers_on[machine][host] = Some(orders);
+            self.devices[device].power_ons += 1;
+            let told = self.devices[device].power_ons;
+            self.expect(told <= POWER_ONS_MAX, "it tells a node to power on without end");
+            self.ledger.powers_on[machine][host] = Some(true);
         }
     }
 }

@@ -1,0 +1,105 @@
+//! Last things that happen to a cluster that is well and are two: a fault that meets another one.
+
+use core::time::Duration;
+
+use super::World;
+use super::device::Mode;
+use super::ends::one_holds;
+use super::plan::ms;
+use super::seeds::Trial;
+use crate::engine::settings::AfterFence;
+use crate::types::{FenceFault, PeerState};
+
+impl Trial {
+    /// The active loses its power, and while its devices are still asked a standby does, too, which
+    /// the remaining one cannot reach over the service networks: that one is left its grace, and
+    /// what is known of the active by then is not lost over it.
+    pub(super) fn lose_two(&mut self, active: usize) {
+        let world = &mut self.world;
+        if world.machines.len() != 3 {
+            return;
+        }
+        let (timing, delays) = (world.plan.timing, world.plan.fence_delays);
+        let step = 1 + self.random.below(2) as usize;
+        let (second, last) = ((active + step) % 3, (active + step * 2) % 3);
+        if world.plan.probes && self.random.percent(70) {
+            world.set_parted(second, last, true);
+            world.run(world.acquaintance() * 2 + timing.deadtime * 3 + timing.sense + ms(1));
+        }
+        // Three answers of a device, of which the last is to be off beside the others, and time to
+        // spare. A witness beside them is read with pauses.
+        let delay = timing.level_timeout * (20 + self.random.below(60) as u32) / 300;
+        let beside = world.plan.witnesses > 0 && world.plan.witnesses_beside;
+        let pause = if beside { ms(500) } else { Duration::ZERO };
+        let own = world.devices.iter_mut().filter(|device| device.host == active);
+        own.for_each(|device| device.delay = delay);
+        let cuts = world.cuts_of(active);
+        world.power_off(active);
+        let share = self.random.below(300) as u32;
+        world.run(delay * share / 100);
+        world.power_off(second);
+        world.ledger.powers_on[last][active] = None;
+        let limit = self.detection() + self.takeover();
+        let is_cut = |w: &World| w.cuts_of(active) > cuts;
+        let took = self.world.run_until(limit, is_cut);
+        if took.is_some() && self.world.is(last, PeerState::Fencing) {
+            let proven = |w: &World| w.ledger.powers_on[last][active].is_some();
+            let took = self.world.run_until(delay * 3 + pause + ms(20), proven);
+            self.world.expect(took.is_some(), "what a fence device answers is left to grow old");
+        }
+        // Each has a look, a fence, and, if nobody reaches it, its grace; together they have one.
+        let delays = delays[active].max(delays[second]);
+        let limit = self.detection() * 2 + timing.grace + delays + timing.level_timeout;
+        let limit = limit + self.takeover() * 2;
+        // Where a node that was fenced is powered on again it may be the one.
+        let took = self.world.run_until(limit, one_holds);
+        self.world.expect(took.is_some(), "nobody takes over from two in time");
+    }
+
+    /// A fenced node is to be powered on again, and its devices fail right after the cut: it is
+    /// tried a few times, for minutes, and then left to people.
+    pub(super) fn stay_without_power(&mut self, active: usize) {
+        if self.world.plan.after_fence != AfterFence::PowersOn || self.world.machines.len() > 2 {
+            return;
+        }
+        let timing = self.world.plan.timing;
+        self.world.crash(active);
+        self.expect_failover(active, self.detection() + timing.grace + self.takeover());
+        let modes = [
+            Mode::Dead,
+            Mode::Hangs,
+            Mode::StaysOn,
+            Mode::Mute,
+            Mode::Refuses(FenceFault::Privilege),
+        ];
+        self.world.set_modes(active, self.random.choose(&modes));
+        if self.world.machines[active].powered {
+            return;
+        }
+        // The rests between as many attempts as there are, and one more.
+        self.world.run(ms(1000) * (5 + 10 + 20 + 40 + 80) + timing.level_timeout * 8 + ms(5000));
+        let other = 1 - active;
+        self.world.expect(self.world.holders() == [other], "a serving node does not go on");
+        let told = self.world.devices.iter().filter(|device| device.host == active);
+        let tried = told.map(|device| device.power_ons).max().unwrap_or_default();
+        self.world.expect(tried > 1, "a node that cannot be powered on is given up at once");
+    }
+
+    /// A NIC of several goes when the standby has just lost its power, and the active stands still
+    /// before it finds that: nothing is given to one that was last heard too long ago.
+    pub(super) fn stand_still_beside_a_loss(&mut self, active: usize) {
+        let world = &mut self.world;
+        if world.plan.nics < 2 || world.machines.len() > 2 {
+            return;
+        }
+        let timing = world.plan.timing;
+        world.power_off(1 - active);
+        world.run(world.link_delay);
+        world.set_carrier(active, 0, false);
+        world.pause(active);
+        // So short that it need not doubt what it holds.
+        world.run(timing.deadtime * 98 / 100);
+        world.resume(active);
+        self.expect_nothing_moves(active, timing.path_hold * 4 + timing.deadtime * 2);
+    }
+}
