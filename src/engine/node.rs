@@ -369,7 +369,7 @@ impl Node {
         }
         let (now, us) = (self.now, self.settings.incarnation);
         let Some(peer) = self.peers.get_mut(index) else { return };
-        let before = peer.last_role;
+        let (before, machine) = (peer.last_role, peer.machine);
         match peer.hear(heartbeat, at, now, us) {
             Hearing::Refused(reason) => self.refuse(heartbeat, link, reason, out),
             // Two links are not equally fast: nothing to tell anybody, but counted.
@@ -392,6 +392,9 @@ impl Node {
             }
             Hearing::Accepted(life) => {
                 self.judge_heard_link(index, link, at, out);
+                if self.peers.get(index).is_some_and(|peer| peer.machine != machine) {
+                    self.judge_devices();
+                }
                 self.note_heard(index, at, heartbeat, life, before, out);
             }
         }
@@ -447,9 +450,6 @@ impl Node {
         let acquainted = self.peers.get(index).is_some_and(|peer| self.is_acquainted(peer));
         if let Some(peer) = self.peers.get_mut(index).filter(|_| acquainted) {
             peer.crossing.note_heard();
-        }
-        if heartbeat.machine.is_some() {
-            self.judge_devices();
         }
         self.term = self.term.max(heartbeat.term);
         self.newest_claim = self.newest_claim.max(heartbeat.held_term).max(heartbeat.ask);
