@@ -18,6 +18,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 #[path = "mutants/list.rs"]
@@ -95,27 +97,43 @@ fn main() -> ExitCode {
         eprintln!("no mutant is called so");
         return ExitCode::from(2);
     }
-    let workshop = Workshop::set_up();
-    let unchanged = workshop.judge(&Mutant::none(), &wanted);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workshops: Vec<Workshop> = (0..cores.min(mutants.len())).map(Workshop::set_up).collect();
+    let unchanged = workshops.first().map(|workshop| workshop.judge(&Mutant::none(), &wanted));
+    let unchanged = unchanged.unwrap_or_default();
     println!("{:32} {unchanged}", "(the engine as it is)");
     if !unchanged.starts_with("survived") {
         return ExitCode::FAILURE;
     }
-    let mut survivors = Vec::new();
-    for mutant in &mutants {
-        let began = Instant::now();
-        let verdict = workshop.judge(mutant, &wanted);
-        println!("{:32} {verdict} ({:.1} s)", mutant.name, began.elapsed().as_secs_f64());
-        if !verdict.starts_with("caught") {
-            survivors.push(format!("{}: {}", mutant.name, mutant.mistake));
-        }
-    }
+    let survivors = judge_all(&mutants, &workshops, &wanted);
     if !wanted.spares {
         survivors.iter().for_each(|survivor| println!("SURVIVES {survivor}"));
     }
     println!("mutants={} caught={}", mutants.len(), mutants.len() - survivors.len());
     let expected = if wanted.spares { mutants.len() } else { 0 };
     if survivors.len() == expected { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Deals the mutants out to the workshops; those that survive.
+fn judge_all(mutants: &[Mutant], workshops: &[Workshop], wanted: &Wanted) -> Vec<String> {
+    let (next, survivors) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for workshop in workshops {
+            scope.spawn(|| {
+                while let Some(mutant) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let began = Instant::now();
+                    let verdict = workshop.judge(mutant, wanted);
+                    let seconds = began.elapsed().as_secs_f64();
+                    println!("{:32} {verdict} ({seconds:.1} s)", mutant.name);
+                    if !verdict.starts_with("caught") {
+                        let survivor = format!("{}: {}", mutant.name, mutant.mistake);
+                        survivors.lock().expect("nobody panics with it").push(survivor);
+                    }
+                }
+            });
+        }
+    });
+    survivors.into_inner().expect("nobody panics with it")
 }
 
 fn root() -> &'static Path {
@@ -131,8 +149,9 @@ struct Workshop {
 }
 
 impl Workshop {
-    fn set_up() -> Self {
-        let folder = root().join("target/mutants");
+    /// Furnishes workshop `number`: each thread has one of its own.
+    fn set_up(number: usize) -> Self {
+        let folder = root().join(format!("target/mutants/{number}"));
         let mut sources = vec![
             (PathBuf::from("Cargo.toml"), MANIFEST.to_owned()),
             (PathBuf::from("src/lib.rs"), LIBRARY.to_owned()),

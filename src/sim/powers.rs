@@ -23,8 +23,7 @@ impl World {
     /// Whether a holder reads a device: only after it has told it to switch on.
     pub(super) fn is_powering_on(&self, machine: usize, device: usize) -> bool {
         let host = self.devices[device].host;
-        self.is(machine, PeerState::Active)
-            && self.ledger.powers_on[machine][host] == Some(true)
+        self.is(machine, PeerState::Active) && self.ledger.powers_on[machine][host] == Some(true)
     }
 
     /// A host is powered on by who fenced it, when the service runs, and where that is wanted.
