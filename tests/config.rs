@@ -33,6 +33,7 @@ impl Imagined {
         files.put("/etc/tandem/bmc-smw1.pw", 0o600, 0, "hunter2\n");
         files.put("/etc/tandem/bmc-smw2.pw", 0o400, 0, "hunter3");
         files.put("/etc/tandem/pdu.pw", 0o600, 0, "swordfish\n");
+        files.put("/etc/tandem/pdu-priv.pw", 0o600, 0, "marlinspike\n");
         files
     }
 

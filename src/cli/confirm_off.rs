@@ -1,4 +1,4 @@
-//! `tandem confirm-off`: an operator's word that a lost node holds nothing.
+//! `tandem confirm-off`: an operator's word that a lost node has no power.
 //!
 //! Whether the word is taken is the daemon's to decide. The tool only carries it, with the name of
 //! whoever gives it.
@@ -15,8 +15,8 @@ use crate::wire::control::{NAME_LEN_MAX, Request, Response};
 pub(super) const HELP: &str = "\
 Usage: tandem confirm-off [--force] [--socket PATH] NODE
 
-Says that NODE, which is lost, has no power or is cut from the service networks. This node takes
-your word for the proof that it could not get from the fence devices, and takes over.
+Says that NODE, which is lost, has no power, and that you have seen it. This node takes your word
+for the proof that it could not get from the fence devices, and takes over.
 
 If NODE still runs, two machines will hold the same addresses and write the same data. Look at the
 machine itself, or at its power cables, before you say this. See first what tandem knows:
@@ -26,7 +26,7 @@ It is refused while NODE is heard. It demands --force while NODE's addresses sti
 device last read its power on, or this node has not looked yet or cannot.
 
 Options:
-      --force         overrule addresses that answer and a reading of on
+      --force         overrule addresses that answer, a reading of on, and that nobody looked
       --socket PATH   the daemon's control socket (default /run/tandem/control.sock)
   -h, --help          show this
 

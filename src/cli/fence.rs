@@ -77,7 +77,7 @@ fn run_fingerprint(parser: &mut Parser) -> Result<u8, Failure> {
     let (mut address, mut port) = (None, REDFISH_PORT);
     while let Some(arg) = parser.next()? {
         match arg {
-            Arg::Short('p') | Arg::Long("port") => port = parser.value()?.parse()?,
+            Arg::Short('p') | Arg::Long("port") => port = parser.value()?.parse_with(port_of)?,
             Arg::Short('h') | Arg::Long("help") => {
                 say(HELP)?;
                 return Ok(OK);
@@ -89,6 +89,12 @@ fn run_fingerprint(parser: &mut Parser) -> Result<u8, Failure> {
     let usage = "write the address: tandem fence fingerprint ADDRESS";
     let address = address.ok_or_else(|| Failure::Usage(usage.to_owned()))?;
     fingerprint(&address, port)
+}
+
+/// The port that the option names.
+fn port_of(text: &str) -> Result<u16, &'static str> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or("write a number from 1 to 65535")
 }
 
 fn fingerprint(address: &str, port: u16) -> Result<u8, Failure> {

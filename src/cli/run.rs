@@ -60,6 +60,11 @@ fn rest() {
     }
 }
 
+/// How much is logged, as the option has it.
+fn level(text: &str) -> Result<::log::LevelFilter, &'static str> {
+    text.parse().map_err(|_| "write error, warn, info or debug")
+}
+
 /// Nothing if help was asked for.
 fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
     let mut options = Options {
@@ -74,7 +79,7 @@ fn parse(parser: &mut Parser) -> Result<Option<Options>, Failure> {
             }
             Arg::Short('n') | Arg::Long("node") => options.node = Some(parser.value()?.string()?),
             Arg::Short('l') | Arg::Long("log") => {
-                options.level = parser.value()?.parse_with(str::parse)?;
+                options.level = parser.value()?.parse_with(level)?;
             }
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
             Arg::Short(_) | Arg::Long(_) | Arg::Value(_) => return Err(arg.unexpected().into()),

@@ -107,7 +107,11 @@ pub(super) fn check(
                  the heartbeats",
                 runtime_dir.display()
             );
-            let instead = "write a directory in memory: \"/run/tandem\"";
+            let instead = if runtime_dir.starts_with("/run") {
+                "mount a tmpfs on /run, or write a directory that is in memory (findmnt -t tmpfs)"
+            } else {
+                "write a directory in memory: \"/run/tandem\""
+            };
             findings.warn(&pair.runtime_dir_place, wrong, instead);
         }
     } else {

@@ -360,8 +360,8 @@ pub(super) fn port(section: &Section<'_>, f: &mut Findings) -> Option<At<u16>> {
 fn nic(name: At<String>, section: &Section<'_>, f: &mut Findings) -> Option<RawNic> {
     section.refuse_unknown(&words::NIC, f);
     let accepted = accept_name(&name, read::nic_name, f);
-    let count = |key, f: &mut Findings| {
-        let At { place, value } = section.number(key, 1, COUNT_MAX, f)?;
+    let count = |key, least, f: &mut Findings| {
+        let At { place, value } = section.number(key, least, COUNT_MAX, f)?;
         u32::try_from(value).ok().map(|value| At { place, value })
     };
     let nic = RawNic {
@@ -369,10 +369,11 @@ fn nic(name: At<String>, section: &Section<'_>, f: &mut Findings) -> Option<RawN
         ping_place: section.place_of("ping"),
         ping: section.texts("ping", read::address, "10.0.0.1", f),
         ping_interval: section.duration("ping-interval", "1s", f),
-        ping_count: count("ping-count", f),
+        ping_count: count("ping-count", 1, f),
         probe: section.flag("probe", f),
         probe_interval: section.duration("probe-interval", "500ms", f),
-        probe_count: count("probe-count", f),
+        // Too few are told with the reason, none as well.
+        probe_count: count("probe-count", 0, f),
     };
     accepted.then_some(nic)
 }
@@ -532,14 +533,20 @@ fn runtime(section: &Section<'_>, f: &mut Findings) -> RawRuntime {
 
 fn priority(section: &Section<'_>, f: &mut Findings) -> Option<At<Option<u8>>> {
     let At { place, value } = section.scalar("priority", f)?;
-    let level = match value {
+    let level = match &value {
         Scalar::Text(text) if text == "off" => return Some(At { place, value: None }),
-        Scalar::Number(number) if (1..=PRIORITY_MAX).contains(&number) => u8::try_from(number).ok(),
+        Scalar::Number(number) if (1..=PRIORITY_MAX).contains(number) => u8::try_from(*number).ok(),
         Scalar::Text(_) | Scalar::Number(_) | Scalar::Flag(_) => None,
     };
     if level.is_none() {
-        let instead = format!("write a real-time priority from 1 to {PRIORITY_MAX}, or \"off\"");
-        f.error(&place, "not a priority", instead);
+        let shown = match value {
+            Scalar::Text(text) => format!("{text:?}"),
+            Scalar::Number(number) => number.to_string(),
+            Scalar::Flag(flag) => flag.to_string(),
+        };
+        let instead =
+            format!("write a whole number from 1 to {PRIORITY_MAX}, without quotes, or \"off\"");
+        f.error(&place, format!("{shown} is not a priority"), instead);
     }
     level.map(|level| At { place, value: Some(level) })
 }

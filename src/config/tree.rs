@@ -168,7 +168,7 @@ impl<'t> Section<'t> {
                 None
             }
         };
-        let remedy = || "write one value in quotes".to_owned();
+        let remedy = || "write a whole number without a point, or a text in quotes".to_owned();
         let value =
             expect(scalar, value, "a text, a number, true or false", remedy, &place, findings)?;
         Some(At { place, value })

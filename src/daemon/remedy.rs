@@ -137,7 +137,8 @@ pub(super) fn of_degradation(
             (
                 "fence-contradicted",
                 format!(
-                    "look whose power {name} cuts or shows, and correct its address or its outlet"
+                    "look whose power {name} cuts or shows, and correct its outlet; or its address \
+                     in the configuration, and restart the daemons"
                 ),
             )
         }
@@ -207,19 +208,29 @@ pub(super) fn frozen_code(cause: FrozenCause) -> &'static str {
 /// The steps out of the frozen state.
 pub(super) fn frozen_steps(cause: FrozenCause, name: &str) -> Vec<String> {
     let device = match cause {
-        FrozenCause::NoDevice => format!("configure a fence device for {name}"),
+        FrozenCause::NoDevice => {
+            format!("configure a fence device for {name}, and restart this node's daemon")
+        }
         FrozenCause::Unreachable => {
             format!(
                 "restore the power or the network of {name}'s fence device: this ends by itself"
             )
         }
-        FrozenCause::Refuses(FenceFault::Credentials | FenceFault::Privilege) => {
-            format!("correct the user, password or privilege of {name}'s fence device")
+        FrozenCause::Refuses(FenceFault::Credentials) => {
+            format!(
+                "correct the user or the password of {name}'s fence device: in the device, and \
+                 this ends by itself; or in the configuration here, and restart this node's daemon"
+            )
+        }
+        FrozenCause::Refuses(FenceFault::Privilege) => {
+            format!(
+                "give the user of {name}'s fence device the privilege operator: this ends by itself"
+            )
         }
         FrozenCause::Refuses(FenceFault::Certificate) => {
             format!(
                 "compare the certificate of {name}'s BMC with the configuration: tandem fence \
-                 fingerprint ADDRESS"
+                 fingerprint ADDRESS; correct it there and restart this node's daemon"
             )
         }
         FrozenCause::Refuses(FenceFault::Exhausted) => {
@@ -244,10 +255,16 @@ pub(super) fn frozen_steps(cause: FrozenCause, name: &str) -> Vec<String> {
             format!("look whether {name} runs, and whose power its witness shows")
         }
         FrozenCause::OwnMachine | FrozenCause::OtherMachine => {
-            format!("switch {name} off by hand, and correct the address of its fence device")
+            format!(
+                "switch {name} off by hand; correct the address of its fence device, and restart \
+                 this node's daemon"
+            )
         }
         FrozenCause::Contradicted => {
-            format!("look whether {name}'s fence device is that of {name}, and correct its address")
+            format!(
+                "look whether {name}'s fence device is that of {name}; correct its address, and \
+                 restart this node's daemon"
+            )
         }
         FrozenCause::Refuses(_)
         | FrozenCause::StaysOn

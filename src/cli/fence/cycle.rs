@@ -176,7 +176,9 @@ impl<'p> Cycle<'p> {
         let replies = self.order(order, timeout)?;
         if order == Order::On && self.patience.end() {
             let name = plain(self.name);
-            let why = format!("interrupted: {name} was told to switch on; tandem status {name}");
+            let why = format!(
+                "interrupted: {name} was told to switch on; whether it is: tandem fence test {name}"
+            );
             return Err(Failure::failed(why));
         }
         for (reply, device) in replies.iter().zip(self.names(order)) {

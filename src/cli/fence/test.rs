@@ -86,7 +86,8 @@ pub(super) fn run(parser: &mut Parser) -> Result<u8, Failure> {
         }
     }
     if would_freeze.is_empty() {
-        say("\nEvery device gives a reading. Whether they cut: tandem fence test --power-cycle\n")?;
+        say("\nEvery device gives a reading. Whether they cut: \
+             tandem fence test --power-cycle NODE\n")?;
         return Ok(OK);
     }
     let names = would_freeze.join(" and ");

@@ -37,7 +37,10 @@ pub(super) fn text(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let shown = path.display();
     let failed = |why: &str| Failure::failed(format!("{shown}: {why}"));
     let facts = disk::Disk.read(path).map_err(|fault| match fault {
-        FileFault::Missing => failed("there is no such file"),
+        FileFault::Missing => failed(
+            "there is no such file\n  do: write the path of the other node's key file, or - for \
+             the standard input",
+        ),
         FileFault::NotAFile => failed("it is not a regular file"),
         FileFault::TooLong => failed("it is too long for a key file"),
         FileFault::Refused(why) => failed(&why),
