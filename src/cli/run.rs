@@ -62,7 +62,7 @@ fn rest() {
 
 /// How much is logged, as the option has it.
 fn level(text: &str) -> Result<::log::LevelFilter, &'static str> {
-    text.parse().map_err(|_| "write error, warn, info or debug")
+    text.parse().map_err(|_unknown| "write error, warn, info or debug")
 }
 
 /// Nothing if help was asked for.

@@ -7,7 +7,8 @@
 //!     look failed       failed
 //! ```
 //!
-//! From the second round on each device is looked at first: one that took the command already and
+//! From the second round on, and where an earlier ladder was dropped since the host was heard, each
+//! device is looked at first: one that took the command already and
 //! does not read on is not told again, so that a host whose device cannot tell off is not cut down
 //! again and again while it boots, by which the pair would end its frozen state.
 //!

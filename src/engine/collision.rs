@@ -99,7 +99,9 @@ impl Node {
     pub(super) fn note_claim(&mut self, vip: VipId, mac: Mac, at: Instant, out: &mut Effects) {
         let at = at.min(self.now);
         if self.is_passive() {
-            for peer in self.peers.iter_mut().filter(|peer| peer.may_own(mac)) {
+            let is_known = self.peers.iter().any(|peer| peer.owns(mac));
+            let is_its = |peer: &Peer| peer.owns(mac) || (!is_known && peer.may_own(mac));
+            for peer in self.peers.iter_mut().filter(|peer| is_its(peer)) {
                 peer.answered_at = Some(peer.answered_at.map_or(at, |before| before.max(at)));
                 peer.silent = false;
             }

@@ -186,11 +186,7 @@ impl Node {
     }
 
     pub(super) fn drop_ladders(&mut self, out: &mut Effects) {
-        for peer in &mut self.peers {
-            if let Some(mut ladder) = peer.ladder.take() {
-                ladder.cancel(out);
-            }
-        }
+        self.peers.iter_mut().for_each(|peer| peer.drop_ladder(out));
     }
 
     /// Who is heard again, or proven by its own late word, is not fenced on: with three nodes the
@@ -201,8 +197,8 @@ impl Node {
             if peer.presence == Presence::Lost && !self.is_proven(peer) {
                 continue;
             }
-            if let Some(mut ladder) = self.peers.get_mut(index).and_then(|p| p.ladder.take()) {
-                ladder.cancel(out);
+            if let Some(peer) = self.peers.get_mut(index) {
+                peer.drop_ladder(out);
             }
         }
     }
@@ -303,6 +299,7 @@ impl Node {
 
     fn leave_serving(&mut self, node: NodeId, out: &mut Effects) {
         self.bid = None;
+        self.look.iter_mut().for_each(Look::calm_down);
         self.drop_ladders(out);
         if self.role.get().state() != PeerState::Isolated {
             self.change_role(Role::Isolated, Cause::VipsAnswer(node), out);
@@ -368,7 +365,8 @@ impl Node {
         if let Some(peer) = self.peers.get_mut(index)
             && peer.ladder.is_none()
         {
-            peer.ladder = Some(Ladder::new(now, fence_delay(peer)));
+            let commanded = core::mem::take(&mut peer.commanded);
+            peer.ladder = Some(Ladder::new(now, fence_delay(peer), commanded));
         }
         let Some(peer) = self.peers.get_mut(index) else { return };
         let Some(ladder) = peer.ladder.as_mut() else { return };
@@ -411,14 +409,13 @@ impl Node {
     /// grace anew, and the service goes on.
     fn freeze(&mut self, index: usize, out: &mut Effects) {
         let (now, grace) = (self.now, self.settings.isolated_grace);
+        self.look.iter_mut().for_each(Look::calm_down);
         let peer = self.peers.get(index);
         let answers = peer.is_some_and(|peer| self.look_verdict(peer) == Verdict::Answers);
         let Some(peer) = self.peers.get_mut(index) else { return };
         let node = peer.node();
         if answers {
-            if let Some(mut ladder) = peer.ladder.take() {
-                ladder.cancel(out);
-            }
+            peer.drop_ladder(out);
             peer.grace_until = Some(now + grace);
             self.change_role(Role::Isolated, Cause::FenceFailed(node), out);
         } else if self.role.get().state() != PeerState::Frozen {

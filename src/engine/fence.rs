@@ -84,8 +84,11 @@ pub(super) struct Ladder {
     stage: Stage,
     /// By level: how it last failed. What repeats itself is told once.
     failed: Vec<Option<Failure>>,
-    /// The devices that may have carried out a command of this ladder, and how the last one ended.
+    /// The devices that may have carried out a command of this ladder, or of one that was dropped
+    /// since the peer was heard, and how the last one ended.
     commanded: Vec<(DeviceId, Ended)>,
+    /// Those that an earlier ladder told.
+    told_before: Vec<DeviceId>,
 }
 
 /// How a level failed.
@@ -167,10 +170,17 @@ pub(super) struct Ground<'a> {
 }
 
 impl Ladder {
-    /// A ladder that is climbed after `delay`.
-    pub(super) fn new(now: Instant, delay: Duration) -> Self {
+    /// A ladder that is climbed after `delay`. The devices that were `commanded` before, while the
+    /// peer was as lost as it is now, are looked at first, as in a later round.
+    pub(super) fn new(now: Instant, delay: Duration, commanded: Vec<(DeviceId, Ended)>) -> Self {
         let stage = Stage::Delay { until: now + delay };
-        Self { stage, failed: Vec::new(), commanded: Vec::new() }
+        let told_before = commanded.iter().map(|(device, _)| *device).collect();
+        Self { stage, failed: Vec::new(), commanded, told_before }
+    }
+
+    /// What its devices were told, for the ladder that may follow it.
+    pub(super) fn into_commanded(self) -> Vec<(DeviceId, Ended)> {
+        self.commanded
     }
 
     /// Why the last level failed when it last did; nothing while the first round is under way.
@@ -316,6 +326,12 @@ impl Ladder {
         Progress::Off(LevelOff { node: ground.peer.node, index, is_cut })
     }
 
+    /// How the last command that a device may have carried out ended.
+    fn ended(&self, device: DeviceId) -> Option<Ended> {
+        let known = self.commanded.iter().find(|(commanded, _)| *commanded == device);
+        known.map(|(_, ended)| *ended)
+    }
+
     fn note_failure(
         &mut self,
         ground: &mut Ground<'_>,
@@ -345,7 +361,8 @@ impl Ladder {
         let (node, number) = (ground.peer.node, level_number(index));
         let cuts = level.cutters().next().is_some();
         ground.out.push(Effect::Report(Event::FenceLevel { node, level: number, cuts }));
-        let climb = Climb::begin(ground, level, true, |_| None);
+        let first = !level.devices.iter().any(|device| self.told_before.contains(device));
+        let climb = Climb::begin(ground, level, first, |device| self.ended(device));
         self.stage = Stage::First { index, climb };
         Progress::Working
     }
@@ -371,7 +388,7 @@ impl Ladder {
         let mut has_failed = false;
         let mut off = None;
         for (index, watch) in watches.iter_mut().enumerate() {
-            match watch.advance(ground, index, &self.commanded) {
+            match watch.advance(ground, index, |device| self.ended(device)) {
                 None => {}
                 Some(End::Off { is_cut }) => off = Some((index, is_cut)),
                 Some(End::Again) => {}
@@ -417,16 +434,12 @@ impl Watch {
         &mut self,
         ground: &mut Ground<'_>,
         index: usize,
-        commanded: &[(DeviceId, Ended)],
+        before: impl Fn(DeviceId) -> Option<Ended>,
     ) -> Option<End> {
         let level = ground.peer.levels.get(index)?;
         match &mut self.step {
             WatchStep::Rest { until } => {
                 if ground.may_judge && ground.now >= *until {
-                    let before = |device| {
-                        let known = commanded.iter().find(|(commanded, _)| *commanded == device);
-                        known.map(|(_, ended)| *ended)
-                    };
                     self.step = WatchStep::Climb(Climb::begin(ground, level, false, before));
                 }
                 None

@@ -159,10 +159,12 @@ impl Node {
         self.handover.yields_until.is_some_and(|until| self.now < until)
     }
 
-    /// A heard peer that could take over and goes before us.
+    /// A heard peer that could take over and goes before us. Who that is must not be two at once:
+    /// where configurations differ, only what both sides see alike counts.
     pub(super) fn first_of_the_heard(&self) -> Option<NodeId> {
-        let good = |mask: u8| self.path.of_mine(mask).count_ones();
-        let preferred = |node: NodeId| self.settings.preferred == Some(node);
+        let alike = self.is_configured_alike();
+        let good = |mask: u8| if alike { self.path.of_mine(mask).count_ones() } else { 0 };
+        let preferred = |node: NodeId| alike && self.settings.preferred == Some(node);
         let local = self.settings.local;
         let held = self.memory.held_term();
         let ours: Rank = (good(self.path.good_mask()), held, preferred(local), Reverse(local));
@@ -178,6 +180,13 @@ impl Node {
             .filter(|theirs| *theirs > ours)
             .max()
             .map(|(_, _, _, Reverse(node))| node)
+    }
+
+    /// Whether no peer that is heard has told another configuration.
+    fn is_configured_alike(&self) -> bool {
+        let ours = self.settings.config_digest;
+        let heard = self.peers.iter().filter(|peer| peer.is_heard());
+        heard.filter_map(|peer| peer.config_digest).all(|theirs| theirs == ours)
     }
 
     /// The resources are taken. That one which lives gave them up is a move as well: this node is

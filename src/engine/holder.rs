@@ -242,8 +242,8 @@ impl Node {
         self.look = None;
         for index in 0..self.peers.len() {
             self.stop_checks_of(index, out);
-            if let Some(mut ladder) = self.peers.get_mut(index).and_then(|p| p.ladder.take()) {
-                ladder.cancel(out);
+            if let Some(peer) = self.peers.get_mut(index) {
+                peer.drop_ladder(out);
             }
         }
         let until = self.now + self.deadtime_max() * GOODBYE_DEADTIMES;

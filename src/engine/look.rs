@@ -34,6 +34,8 @@ pub(super) struct Look {
     rounds: u32,
     next_round: Instant,
     pause: Duration,
+    /// The pause once the verdict is there, and nobody waits for it any more.
+    calm_pause: Duration,
     asked: Asked,
     /// When as many rounds as it takes have had the time to be answered.
     heard_out_at: Option<Instant>,
@@ -57,16 +59,24 @@ impl Look {
         room: Option<Duration>,
     ) -> Self {
         let slowest = links.map(|link| link.deadtime.saturating_sub(link.warntime)).max();
-        let room = slowest.into_iter().chain(room).min();
-        let pause = (room.unwrap_or(PAUSE_MAX) / ROUNDS).clamp(PAUSE_MIN, PAUSE_MAX);
+        let pause = |room: Option<Duration>| {
+            (room.unwrap_or(PAUSE_MAX) / ROUNDS).clamp(PAUSE_MIN, PAUSE_MAX)
+        };
         Self {
             started: now,
             rounds: 0,
             next_round: now,
-            pause,
+            pause: pause(slowest.into_iter().chain(room).min()),
+            calm_pause: pause(slowest),
             asked: Asked::Pending,
             heard_out_at: None,
         }
+    }
+
+    /// A peer is left serving, or cannot be fenced: from now on it is looked at as calmly as if
+    /// nothing but the deadtime could end its time, and its silence must last as long.
+    pub(super) fn calm_down(&mut self) {
+        self.pause = self.calm_pause;
     }
 
     /// When the next round is due.
@@ -176,6 +186,21 @@ mod tests {
         let answered = Some(Instant::from_millis(121));
         assert_eq!(look.verdict(Instant::from_millis(130), answered), Verdict::Answers);
         assert_eq!(look.verdict(Instant::from_millis(162), answered), Verdict::Silent);
+    }
+
+    #[test]
+    fn a_look_that_had_to_be_quick_calms_down() {
+        let link = LinkSettings {
+            id: LinkId(0),
+            keepalive: Duration::from_millis(10),
+            warntime: Duration::from_millis(30),
+            deadtime: Duration::from_millis(90),
+        };
+        let room = Some(Duration::from_millis(3));
+        let mut look = Look::new(Instant::ZERO, [link].iter(), room);
+        assert_eq!(look.window(), Duration::from_millis(4));
+        look.calm_down();
+        assert_eq!(look.window(), Duration::from_millis(80));
     }
 
     #[test]

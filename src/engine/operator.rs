@@ -74,9 +74,7 @@ impl Node {
         out.push(Effect::Report(Event::ConfirmedOff { node, force }));
         out.push(Effect::Report(Event::Proven { node, by: ProofKind::Confirmed }));
         if let Some(peer) = self.peers.iter_mut().find(|p| p.node() == node) {
-            if let Some(mut ladder) = peer.ladder.take() {
-                ladder.cancel(out);
-            }
+            peer.drop_ladder(out);
             peer.proof = Some(Proof::from_operator(confirmation));
             peer.proof_at = now;
         }

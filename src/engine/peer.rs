@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::climb::Ended;
 use super::crossing::Crossing;
 use super::effect::{Effect, Effects};
 use super::event::{Event, Life, LinkState, Refusal};
@@ -22,8 +23,8 @@ use super::settings::{AfterFence, LinkSettings, PeerSettings};
 use super::speech::Told;
 use crate::types::heartbeat::NICS_MAX;
 use crate::types::{
-    BootId, Heartbeat, Incarnation, Instant, Mac, MachineId, NodeId, PeerState, Seq, Session, Span,
-    Term,
+    BootId, DeviceId, Heartbeat, Incarnation, Instant, Mac, MachineId, NodeId, PeerState, Seq,
+    Session, Span, Term,
 };
 
 /// Which life of the peer is believed.
@@ -109,6 +110,8 @@ pub(super) struct Peer {
     /// Up to which term this node granted it to take over; [`Term::NONE`] if not.
     pub(super) granted: Term,
     pub(super) ladder: Option<Ladder>,
+    /// What the devices of a ladder that was dropped may have carried out since it was heard.
+    pub(super) commanded: Vec<(DeviceId, Ended)>,
     /// What its kernel answers; nothing where kernels are not asked.
     pub(super) pulse: Pulse,
     /// The level that cut its power, if it is to be powered on again after the takeover.
@@ -155,6 +158,7 @@ impl Peer {
             proof_at: now,
             granted: Term::NONE,
             ladder: None,
+            commanded: Vec::new(),
             pulse: Pulse::default(),
             fenced_at: None,
             power_on: None,
@@ -198,6 +202,14 @@ impl Peer {
     /// Whether it ever was heard in this life of ours.
     pub(super) fn was_heard(&self) -> bool {
         self.identity.is_some()
+    }
+
+    /// Gives its ladder up. What the devices were told is kept, as long as it is not heard, so that
+    /// whoever switched it on meanwhile is not thwarted.
+    pub(super) fn drop_ladder(&mut self, out: &mut Effects) {
+        let Some(mut ladder) = self.ladder.take() else { return };
+        ladder.cancel(out);
+        self.commanded = if self.is_heard() { Vec::new() } else { ladder.into_commanded() };
     }
 
     /// Whether that incarnation's word was the last one that it could not be believed by.
@@ -376,6 +388,7 @@ impl Peer {
         let before = self.presence;
         if before != Presence::Heard {
             self.presence = Presence::Heard;
+            self.commanded.clear();
             if !matches!(before, Presence::Late) {
                 self.presence_since = now;
             }

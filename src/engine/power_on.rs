@@ -10,7 +10,8 @@
 //! Nothing waits for it, and nothing follows from it: it begins when the takeover is complete, it
 //! is the holder's alone, and it ends when the node is heard. The devices are those of the level
 //! that cut the power, all of them. A node whose proof was its own word or an operator's was not
-//! cut by anybody here, and is left alone.
+//! cut by anybody here, and is left alone. So is one that was not heard since this daemon began: of
+//! two that never hear each other each would be cut and powered on by the other, again and again.
 //!
 //! It cannot undo the proof: that was the moment without power, after which the node holds nothing
 //! whatever becomes of it; it boots, and asks like everybody else.
@@ -246,7 +247,9 @@ impl Node {
     /// A takeover begins with these proofs: who was fenced for it is powered on again after it.
     pub(super) fn note_fenced(&mut self, proofs: &Proofs) {
         for peer in &mut self.peers {
-            let level = peer.fenced_at.take().filter(|_| proofs.is_fenced(peer.node()));
+            let is_known = peer.was_heard();
+            let is_fenced = |_: &usize| is_known && proofs.is_fenced(peer.settings.node);
+            let level = peer.fenced_at.take().filter(is_fenced);
             peer.power_on = level.map(PowerOn::new);
         }
     }

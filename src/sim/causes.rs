@@ -19,6 +19,7 @@ impl World {
         entry.kernel.clear();
         // Where /run outlives a boot, as it must not, an old mark is found.
         entry.mark = entry.mark.filter(|_| entry.keeps_mark);
+        self.ledger.was_off.iter_mut().for_each(|hosts| hosts[machine] = true);
         self.note_paths();
         self.disturb(machine);
         self.check();
@@ -53,7 +54,7 @@ impl World {
         entry.powered = true;
         entry.boots += 1;
         entry.clock_lead = lead;
-        self.ledger.returned_at[machine] = self.now;
+        self.ledger.returned_at[machine] = Some(self.now);
         let (boots, autostart) = (entry.boots, entry.autostart);
         self.note_fault(|| format!("{} has power again", name(machine)));
         self.note_paths();

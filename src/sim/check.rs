@@ -284,7 +284,12 @@ impl World {
                 && self.now < self.ledger.gave_at[machine] + YIELD_MIN;
             self.expect(!(is_heard && could && waits), "it takes back what it has just given");
             let theirs = rank(word.good_nics.count_ones(), word.held_term, of);
-            let goes_first = theirs > rank(good, told, machine);
+            // Where configurations differ only what both sides see alike counts.
+            let digests = self.plan.config_digests.iter().take(self.machines.len());
+            let alike = digests.clone().min() == digests.max();
+            let plain = |held: Term, of: usize| (held, core::cmp::Reverse(of));
+            let agreed = alike || plain(word.held_term, of) > plain(told, machine);
+            let goes_first = theirs > rank(good, told, machine) && agreed;
             self.expect(!(is_heard && could && goes_first), "it passes over one that goes first");
         }
     }
@@ -306,6 +311,7 @@ impl World {
         if order != Order::Off {
             return;
         }
+        self.ledger.was_off[machine][host] = !self.machines[host].powered;
         self.expect(!self.devices[device].is_witness, "it tells a witness to cut a power");
         let view = self.node(machine).snapshot();
         let mut views = view.devices.iter().filter(|view| view.id.index() == device);

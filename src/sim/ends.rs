@@ -46,7 +46,11 @@ impl Trial {
         if took.is_none() && self.is_frozen_by_a_contradiction() {
             // A device that lied is believed again when it has read on, and its host was cut down
             // before it could: a person who reads why they are frozen switches the host on.
-            (0..self.world.machines.len()).for_each(|machine| self.world.power_on(machine));
+            // And starts the daemon of one that was told to end.
+            for machine in 0..self.world.machines.len() {
+                self.world.power_on(machine);
+                restart(&mut self.world, machine);
+            }
             took = self.world.run_until(HEALING_MAX, one_holds);
         }
         self.world.expect(took.is_some(), "everything is well, and nobody holds");
@@ -103,7 +107,7 @@ impl Trial {
         }
         world.forget();
         world.note_fault(|| "and a last thing happens".to_owned());
-        let choice = random.below(21);
+        let choice = random.below(22);
         match choice {
             0 => self.lose_the_active(active),
             1 => self.stop_the_active(active),
@@ -121,6 +125,7 @@ impl Trial {
             13..=15 => self.harm_a_path(active),
             16 => self.lose_two(active),
             17 => self.stay_without_power(active),
+            18 => self.lose_the_daemon_without_a_third(active),
             _ => self.live_with_a_fault(active),
         }
     }
@@ -216,7 +221,13 @@ impl Trial {
         let other = 1 - active;
         self.world.cut_all(active, other, true);
         let timing = self.world.plan.timing;
-        self.expect_failover(active, self.detection() + timing.grace + self.takeover());
+        let limit = self.detection() + timing.grace + self.takeover();
+        let isolated = |w: &World| w.is(other, PeerState::Isolated);
+        let left = self.world.run_until(self.detection(), isolated);
+        if left.is_some() && self.random.percent(50) {
+            self.be_silent_for_a_moment(active, other);
+        }
+        self.expect_failover(active, limit);
         self.world.power_on(active);
         let cuts = self.world.cuts_of(other);
         self.world.run(timing.boot + timing.initdead * 2 + timing.grace * 2);
@@ -224,6 +235,21 @@ impl Trial {
         let stays = self.world.is(other, PeerState::Active) && self.world.cuts_of(other) == cuts;
         self.world.expect(stays, "one that serves is not left serving");
         self.world.expect(self.world.is(active, PeerState::Isolated), "it is not isolated");
+    }
+
+    /// One that is left serving is not cut because its network is silent for less time than it was
+    /// found to be lost in.
+    fn be_silent_for_a_moment(&mut self, active: usize, other: usize) {
+        let timing = self.world.plan.timing;
+        let round = ((timing.deadtime - timing.warntime) / 3).clamp(ms(1), ms(100));
+        self.world.run(round * 4);
+        let cuts = self.world.cuts_of(active);
+        self.world.set_parted(active, other, true);
+        self.world.run(round * 2);
+        self.world.set_parted(active, other, false);
+        self.world.run(round);
+        let spared = self.world.cuts_of(active) == cuts || timing.grace < round * 8;
+        self.world.expect(spared, "a short silence of one that serves is taken for its end");
     }
 
     /// Host and devices lose their power together: frozen, until the devices have power again; but
@@ -366,10 +392,26 @@ impl Trial {
         self.world.run(timing.level_timeout);
         let cuts = self.world.cuts_of(active);
         self.world.power_on(active);
-        self.world.run(timing.boot + self.world.acquaintance() + LADDER_REST_MAX);
+        let mut limit = timing.boot + self.world.acquaintance() + LADDER_REST_MAX;
+        if self.random.percent(50) {
+            limit += self.stall_the_others(active);
+        }
+        self.world.run(limit);
         self.world.expect(self.world.cuts_of(active) == cuts, "a host is cut down while it boots");
         self.world
             .expect(one_holds(&self.world), "a host that is back does not end the frozen state");
+    }
+
+    /// All but one stand still while that one boots; for how long.
+    fn stall_the_others(&mut self, booting: usize) -> Duration {
+        let timing = self.world.plan.timing;
+        let others = (0..self.world.machines.len()).filter(|other| *other != booting);
+        self.world.run(timing.boot * self.random.below(60) as u32 / 100);
+        others.clone().for_each(|other| self.world.pause(other));
+        let stall = timing.deadtime * (100 + self.random.below(100) as u32) / 100;
+        self.world.run(stall);
+        others.for_each(|other| self.world.resume(other));
+        stall
     }
 
     /// An operator says of the active that it is off, while something shows that it is not: it is

@@ -52,7 +52,10 @@ pub struct Ledger {
     /// By machine: since when its kernel has any address.
     pub(super) holds_since: [Instant; MACHINES_MAX],
     /// By machine: when it last had power again.
-    pub(super) returned_at: [Instant; MACHINES_MAX],
+    pub(super) returned_at: [Option<Instant>; MACHINES_MAX],
+    /// By machine and host: whether the host was without power since that machine last told one of
+    /// its fence devices to cut it.
+    pub(super) was_off: [[bool; MACHINES_MAX]; MACHINES_MAX],
     /// By machine: when its daemon was suspended, and when it last went on after so long that it
     /// must doubt what it holds.
     pub(super) suspended_at: [Instant; MACHINES_MAX],

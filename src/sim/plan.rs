@@ -113,6 +113,8 @@ pub struct Plan {
     pub after_fence: AfterFence,
     /// The number of the node that goes first when nothing else decides.
     pub preferred: Option<u8>,
+    /// The same, as the machines have it whose configuration is not that of the first one.
+    pub preferred_elsewhere: Option<u8>,
     /// By machine: the digest of its configuration.
     pub config_digests: [u64; MACHINES_MAX],
 }
@@ -141,6 +143,7 @@ impl Default for Plan {
             repeats: None,
             after_fence: AfterFence::StaysOff,
             preferred: None,
+            preferred_elsewhere: None,
             config_digests: [7; MACHINES_MAX],
         }
     }
@@ -188,6 +191,12 @@ impl Plan {
     /// How many times quicker than the times say a link is.
     fn quickness(&self, link: u8) -> u32 {
         if link == 0 && self.links > 1 { self.quicker.max(1) } else { 1 }
+    }
+
+    /// Who goes first when nothing else decides, as a machine's configuration has it.
+    fn preferred_of(&self, machine: usize) -> Option<u8> {
+        let differs = self.config_digests[machine] != self.config_digests[0];
+        if differs { self.preferred_elsewhere } else { self.preferred }
     }
 
     /// The heartbeat as it comes over its link.
@@ -306,7 +315,7 @@ impl Plan {
             isolated_grace: self.timing.grace,
             path_hold: self.timing.path_hold,
             path_rest: self.timing.path_rest,
-            preferred: self.preferred.and_then(NodeId::new),
+            preferred: self.preferred_of(local).and_then(NodeId::new),
             fence_check_interval: self.timing.fence_check_interval,
             config_digest: self.config_digests[local],
             incarnation: Incarnation(incarnation),

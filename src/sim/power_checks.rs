@@ -22,15 +22,17 @@ impl World {
             ProofKind::Granted | ProofKind::Released | ProofKind::Confirmed => return,
         }
         let host = usize::from(node.get()) - 1;
-        let was_off =
-            !self.machines[host].powered || self.ledger.returned_at[host] + FENCED_MAX >= self.now;
+        let is_recent = |at: Instant| at + FENCED_MAX >= self.now;
+        let has_just_returned = self.ledger.returned_at[host].is_some_and(is_recent);
+        let has_returned = self.ledger.was_off[machine][host] && has_just_returned;
+        let was_off = !self.machines[host].powered || has_returned;
         let lies = |device: &Device| device.host == host && device.mode == Mode::ReadsOff;
         // Whoever was not told the machine of the host cannot know that a device is not its.
         let is_told = self.has_told_machine(machine, host);
         let unknown = |device: &Device| {
             device.host == host && ![host, machine].contains(&device.wired) && !is_told
         };
-        self.excused |= self.devices.iter().any(unknown);
+        self.excused |= !was_off && self.devices.iter().any(unknown);
         let excused = self.excused && self.devices.iter().any(|d| lies(d) || d.wired != d.host);
         self.expect(was_off || excused, "a power was on all the time that is proven off");
         let Some(word) = self.ledger.word(machine, host) else {

@@ -43,6 +43,8 @@ impl World {
         self.expect(complete || robbed, "it powers a node on before its takeover is complete");
         let has_fenced = self.ledger.powers_on[machine][host].is_some();
         self.expect(has_fenced, "it powers a node on that it did not fence");
+        let is_known = self.ledger.word(machine, host).is_some();
+        self.expect(is_known || !self.is_timed(), "it powers a node on that it never heard");
         if order == Order::On {
             self.devices[device].power_ons += 1;
             let told = self.devices[device].power_ons;

@@ -6,7 +6,7 @@ use super::World;
 use super::device::Mode;
 use super::ends::one_holds;
 use super::plan::ms;
-use super::seeds::Trial;
+use super::seeds::{Trial, restart};
 use crate::engine::settings::AfterFence;
 use crate::types::{FenceFault, PeerState};
 
@@ -54,6 +54,30 @@ impl Trial {
         // Where a node that was fenced is powered on again it may be the one.
         let took = self.world.run_until(limit, one_holds);
         self.world.expect(took.is_some(), "nobody takes over from two in time");
+    }
+
+    /// The daemon of the active dies while a third node has no power, which the standby has never
+    /// heard: whose addresses answer is known, and they are not left to that third node.
+    pub(super) fn lose_the_daemon_without_a_third(&mut self, active: usize) {
+        let world = &mut self.world;
+        // A witness beside the devices that cut proves nothing of one that was never heard.
+        let beside = world.plan.witnesses > 0 && world.plan.witnesses_beside;
+        if world.machines.len() != 3 || beside {
+            return;
+        }
+        let timing = world.plan.timing;
+        let (other, third) = ((active + 1) % 3, (active + 2) % 3);
+        world.power_off(third);
+        world.crash(other);
+        restart(world, other);
+        world.run(timing.initdead * 2 + timing.deadtime * 2 + world.acquaintance());
+        if !world.is(other, PeerState::Standby) || !world.is(active, PeerState::Active) {
+            return;
+        }
+        world.crash(active);
+        let delays = world.plan.fence_delays[active].max(world.plan.fence_delays[third]);
+        let limit = self.detection() + timing.grace * 2 + delays + self.takeover() * 2;
+        self.expect_failover(active, limit);
     }
 
     /// A fenced node is to be powered on again, and its devices fail right after the cut: it is

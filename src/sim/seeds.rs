@@ -370,6 +370,7 @@ fn plan(random: &mut Random) -> Plan {
         repeats: of_links.choose(&[None, None, Some(ms(20)), Some(ms(100))]),
         after_fence: of_links.choose(&[AfterFence::StaysOff, AfterFence::PowersOn]),
         preferred: random.choose(&[None, Some(1), Some(2)]),
+        preferred_elsewhere: of_kernels.choose(&[None, Some(1), Some(2)]),
         ..Plan::default()
     }
 }

@@ -58,6 +58,10 @@ impl Fingerprints {
         self.canon.begin_world();
         self.canon.add(state.budget.packed());
         self.canon.add(u64::from(world.excused));
+        for hosts in world.ledger.was_off.iter().take(world.machines.len()) {
+            let bits = hosts.iter().rev().fold(0, |bits, off| bits << 1 | u64::from(*off));
+            self.canon.add(bits);
+        }
         for known in state.known.iter().flatten() {
             self.canon.add(*known as u64);
             self.canon.add((*known >> 64) as u64);
