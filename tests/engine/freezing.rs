@@ -348,3 +348,24 @@ fn a_suspended_node_does_not_shoot_at_what_it_looked_at_before() {
         assert_eq!(world.holders(), [0], "{}", world.story());
     }
 }
+
+/// In: a fence device cuts the power and cannot tell; the host is switched on again, and while it
+/// boots the node that fenced it stands still for longer than a deadtime. Out: what the device was
+/// told is not forgotten over that, and the host is left to boot.
+#[test]
+fn a_host_that_boots_is_not_cut_again_because_its_fencer_stood_still() {
+    let mut world = World::pair();
+    world.devices[0].mode = Mode::Unclear;
+    world.crash(0);
+    assert!(world.run_until(ms(3000), |w| w.is(1, PeerState::Frozen)).is_some());
+    world.run(ms(1000));
+    let cuts = world.cuts_of(0);
+    assert_eq!(cuts, 1, "{}", world.story());
+    world.power_on(0);
+    world.run(ms(50));
+    world.pause(1);
+    world.run(ms(150));
+    world.resume(1);
+    assert!(world.run_until(ms(3000), |w| w.holders().len() == 1).is_some(), "{}", world.story());
+    assert_eq!(world.cuts_of(0), cuts, "{}", world.story());
+}

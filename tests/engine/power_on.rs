@@ -149,3 +149,16 @@ fn a_holder_that_ends_powers_nobody_on_any_more() {
     world.run(ms(60_000));
     assert!(!world.machines[0].powered, "{}", world.story());
 }
+
+/// In: links and service networks are parted, each node reaches the other one's fence device, and
+/// fenced nodes are powered on again. Out: each is cut once at most, not for ever.
+#[test]
+fn two_that_never_hear_each_other_do_not_power_each_other_on_for_ever() {
+    let mut world = powers_on(vec![1]);
+    world.cut_all(0, 1, true);
+    world.set_parted(0, 1, true);
+    world.run(ms(120_000));
+    assert_eq!((world.cuts_of(0), world.cuts_of(1)), (1, 1), "{}", world.story());
+    assert_eq!(world.holders(), [0]);
+    world.expect_untold(0, "after-fence");
+}

@@ -199,3 +199,22 @@ fn of_three_the_dead_one_is_found() {
     assert!(after.is_some_and(|after| after <= DEAD_HOST + SLACK), "{after:?}");
     world.expect_untold(2, "host b dead");
 }
+
+/// In: all links are cut, so that the active is left serving; its network is silent for a moment.
+/// Out: that moment must be as long as without dead-host-time to be taken for its end.
+#[test]
+fn one_that_is_left_serving_is_not_looked_at_in_a_hurry() {
+    let timing = Timing { grace: ms(5000), ..plan().timing };
+    let mut world = World::settled(Plan { timing, ..plan() });
+    world.cut_all(0, 1, true);
+    assert!(world.run_until(ms(200), |w| w.is(1, PeerState::Isolated)).is_some());
+    world.run(ms(200));
+    world.set_parted(0, 1, true);
+    world.run(ms(25));
+    world.set_parted(0, 1, false);
+    world.run(ms(200));
+    assert!(world.is(1, PeerState::Isolated), "{}", world.story());
+    assert_eq!(world.cuts_of(0), 0);
+    world.power_off(0);
+    assert!(world.run_until(ms(100), |w| w.is(1, PeerState::Active)).is_some());
+}

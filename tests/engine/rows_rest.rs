@@ -470,3 +470,20 @@ fn a_stall_does_not_forget_which_nics_were_bad_at_the_peer() {
     world.resume(1);
     assert!(world.run_until(ms(2000), is_active(1)).is_some(), "{}", world.story());
 }
+
+/// In: each node's configuration prefers that node. Out: degraded, and one of them serves all the
+/// same, after no more bids than it takes.
+#[test]
+fn configurations_that_prefer_different_nodes_elect_one_all_the_same() {
+    for (ours, theirs) in [(Some(1), Some(2)), (Some(2), Some(1))] {
+        let world = World::settled(Plan {
+            config_digests: [7, 8, 8, 8],
+            preferred: ours,
+            preferred_elsewhere: theirs,
+            ..Plan::default()
+        });
+        assert_eq!(world.holders().len(), 1, "{}", world.story());
+        let terms = [0, 1].map(|machine| world.node(machine).snapshot().term.0);
+        assert!(terms.iter().all(|term| *term < 8), "{terms:?}");
+    }
+}
