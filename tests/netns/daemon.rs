@@ -188,6 +188,29 @@ fn of_two_that_start_cold_together_the_last_holder_goes_first() {
     pair.end();
 }
 
+/// Rows 12 and 22: each node's configuration prefers that node. They start cold together, are
+/// degraded, and one serves all the same.
+#[test]
+fn of_two_that_each_prefer_themselves_exactly_one_becomes_active() {
+    let config = LabConfig { preferred: Some(Node::A), ..pair::config() };
+    let Some(pair) = Pair::dark(config) else { return };
+    let toml = pair.lab.config().to_toml();
+    let other = toml.replace("preferred = \"a\"", "preferred = \"b\"");
+    assert_ne!(toml, other, "the configuration has changed its face");
+    pair.lab.write_configuration(Node::B, &other);
+    let begun = Stamp::now();
+    boot_together(&pair.lab);
+    pair.wait_log(Node::A, "acquired: all resources", begun);
+    pair.wait_role(Node::B, "standby");
+    for node in Node::BOTH {
+        pair.wait_trouble(node, "config-differs");
+    }
+    thread::sleep(WATCH);
+    assert_one_start(&pair, Node::A, begun);
+    assert!(term_of(&pair, Node::A) < 8, "they have bid against each other");
+    pair.end();
+}
+
 /// SIGTERM of the active: it releases, says goodbye, and ends with status 0; the standby takes over
 /// on that word, at once, and fences nobody.
 #[test]
