@@ -74,6 +74,10 @@ const PLAN: &[Phrase] = phrases! {
         s.planned()?.plan.preferred = u8::try_from(v.node(0) + 1).ok();
         Ok(())
     };
+    "with NODE preferred in the other configuration" => |s, v| {
+        s.planned()?.plan.preferred_elsewhere = u8::try_from(v.node(0) + 1).ok();
+        Ok(())
+    };
     "with ping targets" => |s, _| { s.planned()?.plan.pings = true; Ok(()) };
     "with probes between the nodes" => |s, _| { s.planned()?.plan.probes = true; Ok(()) };
     "with a dead-host-time of TIME" => |s, v| {
