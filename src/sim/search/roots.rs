@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::moves::{BEAT, Budget, State};
+use crate::engine::settings::AfterFence;
 use crate::sim::plan::{MACHINES_MAX, Timing, ms};
 use crate::sim::{Plan, World};
 use crate::types::Instant;
@@ -140,6 +141,15 @@ fn with_devices() -> Vec<Root> {
             small_plan(2, &[1]),
             Budget { stops: 1, ..none },
         ),
+        Root {
+            moves_max: Some(28),
+            ..root(
+                "powered-on",
+                "two nodes that power on again whom they have fenced; a daemon is killed",
+                Plan { after_fence: AfterFence::PowersOn, ..small_plan(2, &[1]) },
+                Budget { kills: 1, ..none },
+            )
+        },
         root(
             "pair",
             "two nodes with fence devices; a daemon is killed, and a fenced machine returns",
