@@ -18,7 +18,8 @@
 //!
 //! A command's success is never taken for off: only a reading after the command is. An "already
 //! off" that a BMC treats as an error is no failure, since it is read all the same; an agent whose
-//! command failed is not read: what broke it may break its reading into an off.
+//! command failed is not read: what broke it may break its reading into an off. For that reason a
+//! look proves nothing either, whatever was told before: what reads off is told again, and read.
 
 use core::time::Duration;
 
@@ -175,8 +176,6 @@ impl Try {
                 self.reading = Some(Ok(Power::Off));
                 Step::Failed
             }
-            // Told, and off now: what became of the command itself does not matter.
-            Ok(Power::Off) if self.command.is_some() => Step::Off,
             Ok(Power::Unknown) | Err(_) if acknowledged => Step::Failed,
             Err(fault) if is_untold(fault) => {
                 self.command = None;

@@ -169,9 +169,6 @@ impl Climb {
             match attempt.step {
                 Step::Looking { op: ours } if ours == op => {
                     attempt.note_look(ground, reading);
-                    if matches!(attempt.step, Step::Off) {
-                        self.last_off = place;
-                    }
                     return Some(Answered { device, tells: true, commanded: None });
                 }
                 Step::Commanding { op: ours } if ours == op => {

@@ -91,8 +91,9 @@ impl World {
                     || matches!(device.mode, Mode::Absent | Mode::ReadsOff)
             }
             FrozenCause::Failed(_) => {
-                matches!(device.mode, Mode::Hangs | Mode::Refuses(_))
-                    || device.delay * 3 > self.plan.timing.level_timeout
+                // The last of many readings of a power that stays on had no time left.
+                matches!(device.mode, Mode::Hangs | Mode::StaysOn | Mode::Refuses(_))
+                    || device.delay * 4 > self.plan.timing.level_timeout
                     // Off while a VIP answered, which ended too late to be read off again in time.
                     || device.is_witness
             }

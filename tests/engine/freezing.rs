@@ -369,3 +369,16 @@ fn a_host_that_boots_is_not_cut_again_because_its_fencer_stood_still() {
     assert!(world.run_until(ms(3000), |w| w.holders().len() == 1).is_some(), "{}", world.story());
     assert_eq!(world.cuts_of(0), cuts, "{}", world.story());
 }
+
+/// In: frozen by a device that hung, or kept the power on; then its agent breaks, so that it ends
+/// like one that reads off whatever it is asked. Out: nothing is proven by that.
+#[test]
+fn an_agent_that_breaks_while_frozen_proves_nothing() {
+    for mode in [Mode::Hangs, Mode::StaysOn] {
+        let mut world = frozen_by(mode);
+        world.machines[0].powered = true;
+        world.set_modes(0, Mode::Refuses(FenceFault::AgentFailed));
+        world.run(ms(20_000));
+        assert!(world.is(1, PeerState::Frozen), "{mode:?}: {}", world.story());
+    }
+}
