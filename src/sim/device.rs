@@ -21,7 +21,7 @@ pub enum Mode {
     Unclear,
     /// Acknowledges, does nothing, and reads neither on nor off.
     Mute,
-    /// Does what it is told, but an outlet is on again when another one of its host is cut.
+    /// Does what it is told, but an outlet is on again when another one of its host goes off.
     Returns,
     /// Acknowledges, does nothing, and reads off although the host is on.
     ReadsOff,

@@ -160,14 +160,15 @@ impl World {
         }
         let entry = &mut self.devices[device];
         entry.cuts += 1;
-        entry.outlet_on = false;
+        let was_on = core::mem::replace(&mut entry.outlet_on, false);
         let (host, outlet) = (entry.wired, entry.outlet);
         if host == OUTSIDER {
             entry.outsider_on = false;
             return;
         }
         let others = self.devices.iter_mut().enumerate().filter(|(other, _)| *other != device);
-        for (_, other) in others.filter(|(_, d)| d.host == host && d.mode == Mode::Returns) {
+        let returns = |d: &super::Device| was_on && d.host == host && d.mode == Mode::Returns;
+        for (_, other) in others.filter(|(_, d)| returns(d)) {
             other.outlet_on |= other.has_power;
         }
         let fed = self.devices.iter().any(|d| d.host == host && d.outlet && d.outlet_on);

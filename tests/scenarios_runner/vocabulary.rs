@@ -160,6 +160,9 @@ const POWER: &[Phrase] = phrases! {
     "DEVICE refuses the command" => |s, v| mode(s, v, Mode::Refuses(FenceFault::Refused));
     "DEVICE leaves the power on" => |s, v| mode(s, v, Mode::StaysOn);
     "DEVICE hangs" => |s, v| mode(s, v, Mode::Hangs);
+    "DEVICE is an agent that breaks" => |s, v| {
+        mode(s, v, Mode::Refuses(FenceFault::AgentFailed))
+    };
     "DEVICE reads neither on nor off" => |s, v| mode(s, v, Mode::Unclear);
     "DEVICE shows an outlet that is not there" => |s, v| mode(s, v, Mode::Absent);
     "DEVICE reads off falsely" => |s, v| mode(s, v, Mode::ReadsOff);
