@@ -107,7 +107,7 @@ impl Trial {
         }
         world.forget();
         world.note_fault(|| "and a last thing happens".to_owned());
-        let choice = random.below(22);
+        let choice = random.below(23);
         match choice {
             0 => self.lose_the_active(active),
             1 => self.stop_the_active(active),
@@ -126,6 +126,7 @@ impl Trial {
             16 => self.lose_two(active),
             17 => self.stay_without_power(active),
             18 => self.lose_the_daemon_without_a_third(active),
+            19 => self.break_the_agents(active),
             _ => self.live_with_a_fault(active),
         }
     }

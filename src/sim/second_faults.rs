@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::World;
+use super::check::LADDER_REST_MAX;
 use super::device::Mode;
 use super::ends::one_holds;
 use super::plan::ms;
@@ -78,6 +79,20 @@ impl Trial {
         let delays = world.plan.fence_delays[active].max(world.plan.fence_delays[third]);
         let limit = self.detection() + timing.grace * 2 + delays + self.takeover() * 2;
         self.expect_failover(active, limit);
+    }
+
+    /// The devices of the active keep its power on, or hang, and then their agents break, so that
+    /// they end like such that read off: nobody believes that, whatever they were told before.
+    pub(super) fn break_the_agents(&mut self, active: usize) {
+        let world = &mut self.world;
+        let timing = world.plan.timing;
+        world.set_modes_of_cutters(active, self.random.choose(&[Mode::StaysOn, Mode::Hangs]));
+        world.crash(active);
+        let levels = timing.level_timeout * (world.plan.levels.len() as u32 + 1);
+        self.world.run(self.detection() + timing.grace + levels);
+        self.world.set_modes_of_cutters(active, Mode::Refuses(FenceFault::AgentFailed));
+        self.world.run((timing.grace + levels) * 2 + LADDER_REST_MAX);
+        self.world.expect(self.world.holders() == [active], "agents that broke are believed");
     }
 
     /// A fenced node is to be powered on again, and its devices fail right after the cut: it is
