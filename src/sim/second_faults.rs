@@ -81,12 +81,14 @@ impl Trial {
         self.expect_failover(active, limit);
     }
 
-    /// The devices of the active keep its power on, or hang, and then their agents break, so that
-    /// they end like such that read off: nobody believes that, whatever they were told before.
+    /// The devices of the active hang, and then their agents break, so that they end like such that
+    /// read off: nobody believes that, whatever they were told before. (One that breaks between the
+    /// command that it acknowledged and the reading of the same attempt cannot be told from one
+    /// that works.)
     pub(super) fn break_the_agents(&mut self, active: usize) {
         let world = &mut self.world;
         let timing = world.plan.timing;
-        world.set_modes_of_cutters(active, self.random.choose(&[Mode::StaysOn, Mode::Hangs]));
+        world.set_modes_of_cutters(active, Mode::Hangs);
         world.crash(active);
         let levels = timing.level_timeout * (world.plan.levels.len() as u32 + 1);
         self.world.run(self.detection() + timing.grace + levels);
