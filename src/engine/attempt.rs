@@ -8,9 +8,9 @@
 //! ```
 //!
 //! From the second round on, and where an earlier ladder was dropped since the host was heard, each
-//! device is looked at first: one that took the command already and
-//! does not read on is not told again, so that a host whose device cannot tell off is not cut down
-//! again and again while it boots, by which the pair would end its frozen state.
+//! device is looked at first: one that took the command already and reads neither on nor off is not
+//! told again, so that a host whose device cannot tell off is not cut down again and again while it
+//! boots, by which the pair would end its frozen state.
 //!
 //! A witness is never told anything: it is read from the beginning, again and again for as long as
 //! its level has time, since a meter may lag behind; where nothing cuts beside it, only in the

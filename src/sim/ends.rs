@@ -282,8 +282,7 @@ impl Trial {
         let repeats = self.world.plan.repeats.unwrap_or_default();
         let asked_within = timing.pace.max(ms(250)) + repeats;
         // A witness beside the devices that cut is read with pauses that have grown meanwhile.
-        let beside = plan.witnesses > 0 && plan.witnesses_beside;
-        let pause = if beside { ms(500) } else { Duration::ZERO };
+        let pause = if plan.has_witness_beside() { ms(500) } else { Duration::ZERO };
         self.expect_failover(active, asked_within + pause + self.takeover());
     }
 

@@ -226,6 +226,11 @@ impl Plan {
         usize::from(vip) % usize::from(self.nics.max(1))
     }
 
+    /// Whether a level has devices that cut and witnesses beside them.
+    pub fn has_witness_beside(&self) -> bool {
+        self.witnesses > 0 && self.witnesses_beside
+    }
+
     /// How many fence devices each machine has, witnesses included. Those come last.
     pub fn devices_per_host(&self) -> usize {
         self.cutters_per_host() + usize::from(self.witnesses)

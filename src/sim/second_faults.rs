@@ -30,8 +30,7 @@ impl Trial {
         // Three answers of a device, of which the last is to be off beside the others, and time to
         // spare. A witness beside them is read with pauses.
         let delay = timing.level_timeout * (20 + self.random.below(60) as u32) / 300;
-        let beside = world.plan.witnesses > 0 && world.plan.witnesses_beside;
-        let pause = if beside { ms(500) } else { Duration::ZERO };
+        let pause = if world.plan.has_witness_beside() { ms(500) } else { Duration::ZERO };
         let own = world.devices.iter_mut().filter(|device| device.host == active);
         own.for_each(|device| device.delay = delay);
         let cuts = world.cuts_of(active);
@@ -62,8 +61,7 @@ impl Trial {
     pub(super) fn lose_the_daemon_without_a_third(&mut self, active: usize) {
         let world = &mut self.world;
         // A witness beside the devices that cut proves nothing of one that was never heard.
-        let beside = world.plan.witnesses > 0 && world.plan.witnesses_beside;
-        if world.machines.len() != 3 || beside {
+        if world.machines.len() != 3 || world.plan.has_witness_beside() {
             return;
         }
         let timing = world.plan.timing;
