@@ -20,7 +20,7 @@ use lab::bmc::{self, Manner};
 use lab::clock::{Stamp, millis};
 use lab::machine::Start;
 use lab::plan::{Cabling, LabConfig, service_mac};
-use lab::{Lab, Node};
+use lab::{Lab, Node, client, stalls};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -286,6 +286,39 @@ fn a_takeover_without_announcement_does_not_reach_the_client() {
     let now = Stamp::now();
     assert_eq!(observer.holders(lab.vip(), begun, now), [service_mac(Node::B, 0)].into());
     assert_eq!(client.outage(lab.vip(), Node::B, begun), None);
+}
+
+/// Whoever occupies a processor with real-time priority keeps every daemon off it, as a hypervisor
+/// does: a test that fails then must say so.
+#[test]
+fn a_processor_that_stands_still_is_told() {
+    if let Some(reason) = Lab::unavailable() {
+        println!("skipped: {reason}");
+        return;
+    }
+    stalls::watch();
+    let begun = Stamp::now();
+    let last = *stalls::processors().last().unwrap();
+    let hog = std::thread::spawn(move || {
+        stalls::stay_on(last).unwrap();
+        client::hurry();
+        let occupied = Stamp::now();
+        while occupied.elapsed() < Duration::from_millis(300) {
+            std::hint::spin_loop();
+        }
+    });
+    hog.join().unwrap();
+    let deadline = begun + LIMIT;
+    let is_told = || {
+        let told = stalls::told_since(begun).unwrap_or_default();
+        told.starts_with("the machine stood still: ")
+            && told.contains(&format!("processor {last} "))
+    };
+    while !is_told() {
+        assert!(Stamp::now() < deadline, "nothing is told: {:?}", stalls::told_since(begun));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(stalls::told_since(Stamp::now() + LIMIT), None);
 }
 
 #[test]

@@ -13,7 +13,8 @@
 //! on SIGINT or SIGTERM; what a killed one left is removed when the next one is built. It needs
 //! root, iproute2, nftables, util-linux, openipmi (`ipmi_sim`), and ipmitool for some tests.
 //!
-//! A test says what is wrong by panicking, and so does the lab.
+//! A test says what is wrong by panicking, and so does the lab. Where the machine itself stood still
+//! meanwhile, it adds that.
 #![allow(dead_code, reason = "each test binary uses a part of the laboratory")]
 #![allow(
     clippy::unwrap_used,
@@ -38,6 +39,7 @@ pub mod node;
 pub mod observer;
 pub mod plan;
 pub mod rtnl;
+pub mod stalls;
 pub mod switch;
 
 use std::collections::BTreeSet;
@@ -81,6 +83,7 @@ pub struct Lab {
     machines: [Arc<Machine>; 2],
     bmcs: [Bmc; 2],
     cables: Vec<Cable>,
+    begun: Stamp,
 }
 
 impl Lab {
@@ -99,7 +102,9 @@ impl Lab {
         PREPARED.call_once(|| {
             netns::sweep();
             clean_up_on_signals();
+            stalls::watch();
         });
+        let begun = Stamp::now();
         let prefix = netns::prefix(COUNTER.fetch_add(1, Ordering::Relaxed));
         labs().insert(prefix.clone());
         let dir = netns::claim(&prefix);
@@ -122,7 +127,7 @@ impl Lab {
         });
         let cables = lay_cables(&config, &machines);
         std::mem::forget(guard);
-        let lab = Self { prefix, config, switch, machines, bmcs, cables };
+        let lab = Self { prefix, config, switch, machines, bmcs, cables, begun };
         for node in Node::BOTH {
             lab.write_configuration(node, &lab.config.to_toml());
         }
@@ -475,6 +480,10 @@ impl Drop for Lab {
         }
         netns::remove(&self.prefix);
         labs().remove(&self.prefix);
+        // Said last, and on a line of its own: `scripts/dev` looks for it.
+        if let Some(stalls) = stalls::told_since(self.begun).filter(|_| thread::panicking()) {
+            eprintln!("{stalls}");
+        }
     }
 }
 

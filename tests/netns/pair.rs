@@ -44,16 +44,27 @@ pub struct Pair {
     _seat: UnixListener,
 }
 
-/// Fast enough for a test, slow enough for two shared cores.
+/// Fast enough for a test, slow enough for two shared cores that stand still for a fifth of a second
+/// now and then.
 pub fn config() -> LabConfig {
     LabConfig {
         keepalive: Duration::from_millis(50),
-        warntime: Duration::from_millis(150),
-        deadtime: Duration::from_millis(400),
+        warntime: Duration::from_millis(250),
+        deadtime: Duration::from_millis(600),
         initdead: Duration::from_millis(1500),
         isolated_grace: Duration::from_secs(2),
         fence_timeout: Duration::from_secs(1),
         ..LabConfig::default()
+    }
+}
+
+/// For tests of what must make no heartbeat late, be it only for this once.
+pub fn patient() -> LabConfig {
+    LabConfig {
+        warntime: Duration::from_millis(500),
+        deadtime: Duration::from_secs(1),
+        initdead: Duration::from_secs(2),
+        ..config()
     }
 }
 

@@ -96,7 +96,7 @@ fn a_bmc_that_hangs_costs_the_deadline_and_leaves_no_process() {
     let mut rig = rig();
     let (reading, took) = rig.run(&device(&server), Order::Off, SHORT);
     assert_eq!(reading, Err(FenceFault::Timeout));
-    assert!(took < SHORT + Duration::from_millis(300), "{took:?}");
+    assert!(took < SHORT + Duration::from_secs(2), "{took:?}");
     rig.settle();
     assert_eq!(children(), Vec::<String>::new());
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::lab::Node;
 use crate::lab::clock::Stamp;
-use crate::pair::{Pair, config};
+use crate::pair::{Pair, patient};
 
 /// Connects to the control socket of a node's daemon.
 fn connect(pair: &Pair, node: Node) -> UnixStream {
@@ -29,7 +29,7 @@ fn last_words(mut stream: UnixStream) -> String {
 
 #[test]
 fn bad_callers_of_the_control_socket_cost_themselves_and_nobody_else() {
-    let Some(pair) = Pair::running(config()) else { return };
+    let Some(pair) = Pair::running(patient()) else { return };
     let begun = Stamp::now();
     let incarnation = pair.status(Node::A)["nodes"][0]["incarnation"].clone();
 

@@ -58,7 +58,7 @@ fn worst_age(pair: &Pair, node: Node, ended: &AtomicBool) -> Duration {
 
 /// Floods B, then A, with what `forge` makes of a recorded heartbeat; nothing may change.
 fn withstand(what: &str, forge: impl Fn(&Tapped, u64) -> Vec<u8>) {
-    let Some(pair) = Pair::running(pair::config()) else { return };
+    let Some(pair) = Pair::running(pair::patient()) else { return };
     let tap = Tap::at(&pair.lab, Node::A);
     let mut recorded = Vec::new();
     pair.wait("heartbeats of both are recorded", || {

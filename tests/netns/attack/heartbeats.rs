@@ -14,7 +14,7 @@ use tandem::wire::heartbeat::{ClusterId, LEN, emit, parse};
 use super::intruder::{Intruder, Tap, Tapped};
 use crate::lab::Node;
 use crate::lab::clock::Stamp;
-use crate::pair::{LIMIT, Pair, config, tell};
+use crate::pair::{LIMIT, Pair, config, patient, tell};
 
 /// How long the flood lasts, how often it comes, and how much at a time: 4000 a second.
 const FLOOD: Duration = Duration::from_secs(3);
@@ -131,7 +131,7 @@ fn flood(intruder: &Intruder, recorded: &[Tapped]) -> usize {
 /// stands still for a moment loses some of them in the kernel: half must have been counted.)
 #[test]
 fn a_flood_of_forged_heartbeats_is_counted_and_changes_nothing() {
-    let Some(pair) = Pair::running(config()) else { return };
+    let Some(pair) = Pair::running(patient()) else { return };
     let tap = Tap::at(&pair.lab, Node::A);
     let mut recorded = Vec::new();
     pair.wait("heartbeats of both are recorded", || {

@@ -8,7 +8,7 @@ use crate::lab::Node;
 use crate::lab::clock::Stamp;
 use crate::lab::netns;
 use crate::lab::plan::{LabConfig, mac_text, service_mac};
-use crate::pair::{Pair, config, tell};
+use crate::pair::{Pair, config, patient, tell};
 
 /// When each VIP was first announced by this node from `from` on.
 fn announced(pair: &Pair, node: Node, from: Stamp) -> BTreeMap<Ipv4Addr, Stamp> {
@@ -78,7 +78,7 @@ fn an_ipv6_vip_moves_with_an_advertisement_that_clients_believe() {
 /// repetitions starve anybody, and no heartbeat is late.
 #[test]
 fn two_hundred_vips_move_and_no_heartbeat_is_late() {
-    let config = LabConfig { service_nics: 3, vips_per_nic: 70, ..config() };
+    let config = LabConfig { service_nics: 3, vips_per_nic: 70, ..patient() };
     let vips: BTreeSet<Ipv4Addr> = config.vips().into_iter().collect();
     let Some(pair) = Pair::running(config) else { return };
     for node in Node::BOTH {
