@@ -70,7 +70,7 @@ pub(super) struct Answered {
     pub(super) device: DeviceId,
     /// Whether it tells if the device gives readings.
     pub(super) tells: bool,
-    /// How the command ended that may have been carried out.
+    /// How a command ended, if it was the answer to one.
     pub(super) commanded: Option<Ended>,
 }
 
@@ -173,11 +173,8 @@ impl Climb {
                 }
                 Step::Commanding { op: ours } if ours == op => {
                     attempt.note_command(ground, reading, left);
-                    let may_be_done =
-                        |ended: &Ended| matches!(ended, Ok(()) | Err(FenceFault::Timeout));
-                    let commanded = attempt.command.filter(may_be_done);
                     let tells = matches!(attempt.step, Step::Failed);
-                    return Some(Answered { device, tells, commanded });
+                    return Some(Answered { device, tells, commanded: attempt.command });
                 }
                 Step::Reading { op: ours } if ours == op => {
                     attempt.note_reading(ground, reading, left);

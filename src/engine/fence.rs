@@ -270,10 +270,10 @@ impl Ladder {
         }?;
         let device = answered.device;
         if let Some(ended) = answered.commanded {
-            let known = self.commanded.iter_mut().find(|(known, _)| *known == device);
-            match known {
-                Some((_, before)) => *before = ended,
-                None => self.commanded.push((device, ended)),
+            // What it was told before counts no more: it was told again because it read on, or off.
+            self.commanded.retain(|(known, _)| *known != device);
+            if matches!(ended, Ok(()) | Err(FenceFault::Timeout)) {
+                self.commanded.push((device, ended));
             }
         }
         Some((device, answered.tells))

@@ -277,6 +277,9 @@ impl World {
         let limit = self.plan.timing.level_timeout + ms(250);
         self.expect(timeout <= limit, "a device is given more time than its level has");
         self.check_order(machine, device, order);
+        if matches!(order, Order::Off | Order::On) {
+            self.note_obeyed(machine, device, false);
+        }
         let entry = &mut self.devices[device];
         entry.orders += 1;
         let (mode, delay) = (entry.mode, entry.delay);
@@ -319,7 +322,8 @@ impl World {
                 Work::Commanded(device)
             }
             Order::On => Work::SwitchedOn(device),
-            Order::Read | Order::Check => Work::Read(device),
+            Order::Read => Work::Read(device),
+            Order::Check => Work::Checked(device),
         };
         self.go_on(machine, op, delay, work);
     }

@@ -7,6 +7,9 @@ use super::queue::{Happening, Work};
 use crate::engine::{Input, Outcome, Why};
 use crate::types::{DeviceId, FenceFault, Heartbeat, OpId, Power};
 
+/// What a device answers.
+type Reading = Result<Power, FenceFault>;
+
 impl World {
     /// Lets what lies at a place of the queue happen, now.
     pub fn happen_at(&mut self, place: usize) {
@@ -100,6 +103,7 @@ impl World {
             Work::StoreRefused => refused(super::check::DISK_REFUSES),
             Work::Commanded(device) => {
                 let reading = self.devices[device].acknowledges(self.is_fed(device));
+                self.note_obeyed(machine, device, reading.is_ok());
                 self.tell_identity(machine, device, reading);
                 Input::Reading { op, reading }
             }
@@ -109,6 +113,12 @@ impl World {
                 Input::Reading { op, reading }
             }
             Work::Read(device) => {
+                let reading = self.devices[device].reads(self.is_fed(device));
+                self.tell_identity(machine, device, reading);
+                let reading = self.as_passed_on(machine, device, reading);
+                Input::Reading { op, reading }
+            }
+            Work::Checked(device) => {
                 let reading = self.devices[device].reads(self.is_fed(device));
                 self.tell_identity(machine, device, reading);
                 Input::Reading { op, reading }
@@ -125,6 +135,28 @@ impl World {
         self.give(machine, input);
     }
 
+    /// What a shell knows of an agent's last command.
+    pub(super) fn note_obeyed(&mut self, machine: usize, device: usize, has_obeyed: bool) {
+        if self.plan.agents
+            && let Some(daemon) = self.machines[machine].daemon_mut()
+        {
+            daemon.obeyed.remove(&device);
+            daemon.obeyed.extend(has_obeyed.then_some(device));
+        }
+    }
+
+    /// What the shell makes of a reading: the off of an agent that did not carry out the last
+    /// command that this daemon gave it is none.
+    fn as_passed_on(&self, machine: usize, device: usize, read: Reading) -> Reading {
+        let daemon = self.machines[machine].daemon.as_ref();
+        let has_obeyed = daemon.is_some_and(|daemon| daemon.obeyed.contains(&device));
+        let is_told = self.plan.agents && !self.devices[device].is_witness;
+        match read {
+            Ok(Power::Off) if is_told && !has_obeyed => Ok(Power::Unknown),
+            Ok(_) | Err(_) => read,
+        }
+    }
+
     /// Whether the machine that a device is wired to has power.
     pub(super) fn is_fed(&self, device: usize) -> bool {
         let entry = &self.devices[device];
@@ -133,7 +165,7 @@ impl World {
     }
 
     /// Whoever answers tells whose it is.
-    fn tell_identity(&mut self, machine: usize, device: usize, reading: Result<Power, FenceFault>) {
+    fn tell_identity(&mut self, machine: usize, device: usize, reading: Reading) {
         if self.plan.identities && reading != Err(FenceFault::Unreachable) {
             let said = Plan::machine_id(self.devices[device].wired);
             let device = DeviceId(device as u8);

@@ -1,7 +1,7 @@
 //! One machine of a world: power, boot, kernel, disk, NICs, and its daemon.
 
 use core::time::Duration;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::plan::MACHINES_MAX;
@@ -108,6 +108,8 @@ pub struct Daemon {
     pub reach: [Option<bool>; NICS_MAX],
     /// By service NIC and machine: whether probes pass, as it was told last.
     pub across: [[Option<bool>; MACHINES_MAX]; NICS_MAX],
+    /// The agents that acknowledged the last command that it gave them.
+    pub obeyed: BTreeSet<usize>,
 }
 
 impl Daemon {
@@ -127,6 +129,7 @@ impl Daemon {
             spins: 0,
             reach: [None; NICS_MAX],
             across: [[None; MACHINES_MAX]; NICS_MAX],
+            obeyed: BTreeSet::new(),
         }
     }
 

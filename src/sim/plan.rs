@@ -102,6 +102,9 @@ pub struct Plan {
     pub witnesses_beside: bool,
     /// Whether machines and fence devices tell who they are.
     pub identities: bool,
+    /// Whether the devices that cut are fence agents, whose off counts only after a command that
+    /// they carried out.
+    pub agents: bool,
     /// Its times.
     pub timing: Timing,
     /// By machine: how long the others wait before they fence it when none is known to hold.
@@ -138,6 +141,7 @@ impl Default for Plan {
             witnesses: 0,
             witnesses_beside: false,
             identities: false,
+            agents: false,
             timing: Timing::QUICK,
             fence_delays,
             repeats: None,

@@ -81,7 +81,11 @@ impl World {
                     || (fault == FenceFault::Refused && device.refuses_when_off)
             }
             FrozenCause::StaysOn => device.mode == Mode::StaysOn || device.outlet,
-            FrozenCause::Unclear => matches!(device.mode, Mode::Unclear | Mode::Mute),
+            FrozenCause::Unclear => {
+                // So is the off of an agent that did not carry out the command before it.
+                matches!(device.mode, Mode::Unclear | Mode::Mute)
+                    || (self.plan.agents && !device.is_witness)
+            }
             FrozenCause::WitnessOn => device.is_witness && device.reads(true) == Ok(Power::On),
             FrozenCause::NeverOn | FrozenCause::Answers => device.is_witness,
             // What lied once is not believed until it has read on.

@@ -88,8 +88,10 @@ pub enum Work {
     Spared(usize),
     /// A device answers an order to restore the power, which has power again by then.
     SwitchedOn(usize),
-    /// A device tells the power.
+    /// A device tells the power, to whoever fences its host.
     Read(usize),
+    /// A device tells the power when it is checked.
+    Checked(usize),
     /// An order is sent again to a device that has not answered.
     Repeated {
         /// The device.

@@ -1,14 +1,17 @@
 //! Last things that happen to a cluster that is well and are two: a fault that meets another one.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use super::World;
 use super::check::LADDER_REST_MAX;
 use super::device::Mode;
 use super::ends::one_holds;
+use super::machine::Daemon;
 use super::plan::ms;
 use super::seeds::{Trial, restart};
 use crate::engine::settings::AfterFence;
+use crate::engine::snapshot::Doing;
 use crate::types::{FenceFault, PeerState};
 
 impl Trial {
@@ -79,20 +82,28 @@ impl Trial {
         self.expect_failover(active, limit);
     }
 
-    /// The devices of the active hang, and then their agents break, so that they end like such that
-    /// read off: nobody believes that, whatever they were told before. (One that breaks between the
-    /// command that it acknowledged and the reading of the same attempt cannot be told from one
-    /// that works.)
+    /// The devices of the active let the fence down, and then their agents break, so that they end
+    /// like such that read off: nobody believes that, whatever they were told before. (One that
+    /// breaks between the command that it acknowledged and the reading of the same attempt cannot
+    /// be told from one that works.) Mended, they are told again, and then believed.
     pub(super) fn break_the_agents(&mut self, active: usize) {
         let world = &mut self.world;
         let timing = world.plan.timing;
-        world.set_modes_of_cutters(active, Mode::Hangs);
+        world.set_modes_of_cutters(active, self.random.choose(&[Mode::Hangs, Mode::StaysOn]));
         world.crash(active);
         let levels = timing.level_timeout * (world.plan.levels.len() as u32 + 1);
         self.world.run(self.detection() + timing.grace + levels);
+        let between = self.world.run_until(LADDER_REST_MAX + levels, nobody_is_told);
+        self.world.expect(between.is_some(), "devices are told without a rest");
         self.world.set_modes_of_cutters(active, Mode::Refuses(FenceFault::AgentFailed));
         self.world.run((timing.grace + levels) * 2 + LADDER_REST_MAX);
         self.world.expect(self.world.holders() == [active], "agents that broke are believed");
+
+        self.world.power_off(active);
+        self.world.set_modes_of_cutters(active, Mode::Works);
+        let own = self.world.devices.iter_mut().filter(|device| device.host == active);
+        own.for_each(|device| device.has_power = true);
+        self.expect_failover(active, LADDER_REST_MAX + levels * 2 + self.takeover());
     }
 
     /// A fenced node is to be powered on again, and its devices fail right after the cut: it is
@@ -141,4 +152,13 @@ impl Trial {
         world.resume(active);
         self.expect_nothing_moves(active, timing.path_hold * 4 + timing.deadtime * 2);
     }
+}
+
+/// Whether no device is being told to cut, or read because it was.
+fn nobody_is_told(world: &World) -> bool {
+    let daemons = world.machines.iter().filter_map(|machine| machine.daemon.as_ref());
+    let told = |doing| matches!(doing, Doing::Cutting { .. } | Doing::Reading { .. });
+    let peers = |daemon: &Arc<Daemon>| daemon.node.snapshot().peers;
+    let mut levels = daemons.flat_map(peers).flat_map(|peer| peer.levels);
+    !levels.any(|level| told(level.doing))
 }

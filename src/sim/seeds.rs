@@ -148,6 +148,7 @@ impl Trial {
                 }
                 let timeout = world.plan.timing.level_timeout;
                 let delay = [ms(2), ms(30), timeout * 3 / 4, timeout * 5 / 4];
+                let agents = world.plan.agents;
                 let entry = &mut world.devices[device];
                 entry.mode = mode;
                 entry.since = world.now;
@@ -158,7 +159,8 @@ impl Trial {
                     world.ledger.contradicts = true;
                 }
                 entry.shares_power = random.percent(50);
-                entry.refuses_when_off = random.percent(30);
+                // An agent knows that what is off need not be switched off.
+                entry.refuses_when_off = random.percent(30) && !agents;
                 world.excused |= mode == Mode::ReadsOff;
                 world.ledger.devices_changed_at = world.now;
                 world.note_fault(|| format!("device{device}: {mode:?}"));
@@ -335,6 +337,7 @@ fn plan(random: &mut Random) -> Plan {
     let mut of_links = Random::new(random.clone().draw());
     let mut of_witnesses = Random::new(of_links.clone().draw());
     let mut of_kernels = Random::new(random.clone().draw().rotate_left(7));
+    let mut of_agents = Random::new(of_kernels.clone().draw());
     let dead_host = keepalive * of_kernels.choose(&[5, 6, 7]) / 2;
     let dead_host = of_kernels.percent(50).then_some(dead_host).filter(|time| *time < deadtime);
     Plan {
@@ -350,6 +353,7 @@ fn plan(random: &mut Random) -> Plan {
         probes: random.percent(50),
         pings: random.percent(40),
         levels: random.choose(&levels).to_vec(),
+        agents: of_agents.percent(40),
         timing: Timing {
             keepalive,
             warntime: keepalive * 2,

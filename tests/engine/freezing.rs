@@ -370,6 +370,26 @@ fn a_host_that_boots_is_not_cut_again_because_its_fencer_stood_still() {
     assert_eq!(world.cuts_of(0), cuts, "{}", world.story());
 }
 
+/// In: frozen by an agent that took the command and left the power on; then it breaks, the host
+/// loses its power, and the agent is mended. Out: it is told again, and its off is proof: what it
+/// took before it broke is no reason to leave it alone.
+#[test]
+fn an_agent_that_is_mended_is_told_again() {
+    let mut world = World::settled(Plan { agents: true, ..Plan::default() });
+    world.set_modes(0, Mode::StaysOn);
+    world.crash(0);
+    world.machines[0].kernel.clear();
+    let took = world.run_until(ms(1000), |w| w.is(1, PeerState::Frozen));
+    assert!(took.is_some(), "{}", world.story());
+    world.set_modes(0, Mode::Refuses(FenceFault::AgentFailed));
+    world.run(ms(4000));
+    assert!(world.is(1, PeerState::Frozen), "{}", world.story());
+    world.power_off(0);
+    world.set_modes(0, Mode::Works);
+    let took = world.run_until(ms(10_000), |w| w.is(1, PeerState::Active));
+    assert!(took.is_some(), "{}", world.story());
+}
+
 /// In: frozen by a device that hung, or kept the power on; then its agent breaks, so that it ends
 /// like one that reads off whatever it is asked. Out: nothing is proven by that.
 #[test]

@@ -13,8 +13,8 @@
 //! on SIGINT or SIGTERM; what a killed one left is removed when the next one is built. It needs
 //! root, iproute2, nftables, util-linux, openipmi (`ipmi_sim`), and ipmitool for some tests.
 //!
-//! A test says what is wrong by panicking, and so does the lab. Where the machine itself stood still
-//! meanwhile, it adds that.
+//! A test says what is wrong by panicking, and so does the lab. Where the machine itself stood
+//! still meanwhile, it adds that.
 #![allow(dead_code, reason = "each test binary uses a part of the laboratory")]
 #![allow(
     clippy::unwrap_used,

@@ -44,8 +44,8 @@ pub struct Pair {
     _seat: UnixListener,
 }
 
-/// Fast enough for a test, slow enough for two shared cores that stand still for a fifth of a second
-/// now and then.
+/// Fast enough for a test, slow enough for two shared cores that stand still for a fifth of a
+/// second now and then.
 pub fn config() -> LabConfig {
     LabConfig {
         keepalive: Duration::from_millis(50),

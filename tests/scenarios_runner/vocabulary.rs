@@ -105,6 +105,10 @@ const PLAN: &[Phrase] = phrases! {
         s.planned()?.plan.identities = true;
         Ok(())
     };
+    "with fence agents instead of bmcs" => |s, _| {
+        s.planned()?.plan.agents = true;
+        Ok(())
+    };
     "with witnesses beside the last level" => |s, _| {
         s.planned()?.plan.witnesses_beside = true;
         Ok(())

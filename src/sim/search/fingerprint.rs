@@ -241,6 +241,7 @@ fn add_work(canon: &mut Canon, work: &Work) {
         Work::Unanswered => (12, 0),
         Work::SwitchedOn(device) => (13, *device as u64),
         Work::Spared(device) => (14, *device as u64),
+        Work::Checked(device) => (15, *device as u64),
     };
     canon.add(kind);
     canon.add(what);

@@ -296,8 +296,8 @@ impl State {
         while let Some(place) = (0..world.queue.len()).find(|place| match world.queue.at(*place) {
             Happening::Shell { machine, work, .. } => match work {
                 Work::Stored(_) | Work::StoreRefused => true,
-                Work::Commanded(_) | Work::Read(_) if prompt => true,
-                Work::Read(_) => {
+                Work::Commanded(_) | Work::Read(_) | Work::Checked(_) if prompt => true,
+                Work::Read(_) | Work::Checked(_) => {
                     !world.is(*machine, PeerState::Fencing)
                         && !world.is(*machine, PeerState::Frozen)
                 }

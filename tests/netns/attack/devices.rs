@@ -10,7 +10,7 @@ use crate::lab::clock::Stamp;
 use crate::lab::machine::{Start, write_program};
 use crate::lab::plan::LabConfig;
 use crate::lab::{Node, netns};
-use crate::pair::{Pair, config, tell};
+use crate::pair::{Pair, config, patient, tell};
 
 use super::intruder::prefix;
 
@@ -360,7 +360,7 @@ fn agent_fault(pair: &Pair) -> Option<String> {
 /// attempt is neither delayed nor forbidden by a check that hangs.
 #[test]
 fn a_check_that_hangs_or_fails_degrades_and_never_delays_the_fence() {
-    let config = config();
+    let config = patient();
     let timeout = Duration::from_secs(4);
     let agent = format!(
         "[[fence]]\nnode = \"a\"\ntype = \"agent\"\nname = \"agent-a\"\n\
@@ -405,5 +405,68 @@ fn a_check_that_hangs_or_fails_degrades_and_never_delays_the_fence() {
     assert!(outage < timeout / 2, "the fence waited for the check");
     assert!(is_hanging().is_none(), "the check was not ended");
     assert_eq!(pair.count_power_cuts(Node::A, begun), 1);
+    pair.end();
+}
+
+/// A fence agent that switches and reads as it should; or, by the file `vice`, takes the command
+/// and leaves the power on; or is broken, and says off whatever it is asked.
+const FRAIL_AGENT: &str = r#"#!/bin/bash
+while IFS='=' read -r name value; do
+  if [ "$name" = action ]; then action=$value; fi
+done
+power() {
+  ipmitool -I lanplus -C 3 -H 10.99.0.21 -U ADMIN -P 'hunter2!' chassis power "$1"
+}
+vice=$(cat /etc/tandem/vice)
+if [ "$vice" = broken ]; then
+  echo "$action" >>/run/tandem-agent-asked
+  echo 'Status: OFF'
+  exit 2
+fi
+if [ "$action" = off ]; then
+  if [ "$vice" = none ]; then power off; fi
+elif power status | grep -q 'is off'; then
+  echo 'Status: OFF'
+  exit 2
+fi
+"#;
+
+/// Row 2: an agent takes the command, the power stays on, the pair is frozen. Then the agent itself
+/// breaks, and says off whatever it is asked, while A holds the VIPs: that is no proof.
+#[test]
+fn an_agent_that_breaks_while_the_pair_is_frozen_never_makes_two_holders() {
+    let config = config();
+    let agent = "[[fence]]\nnode = \"a\"\ntype = \"agent\"\nname = \"agent-a\"\n\
+                 agent = \"/etc/tandem/agent\"\ntimeout = \"2s\"\n";
+    let toml = without_device(&config, Node::A, agent);
+    let Some(pair) = boot_with(config, &toml) else { return };
+    let set_vice = |vice: &str| {
+        std::fs::write(pair.lab.machine(Node::B).dir().join("etc/vice"), vice).unwrap();
+    };
+    for node in Node::BOTH {
+        write_program(&pair.lab.machine(node).dir().join("etc/agent"), FRAIL_AGENT);
+        std::fs::write(pair.lab.machine(node).dir().join("etc/vice"), "none").unwrap();
+        pair.lab.boot(node);
+    }
+    pair.wait_whole(Node::A);
+
+    set_vice("deaf");
+    let begun = pair.lab.deafen(Node::A, &[]);
+    pair.wait_log(Node::B, "role fencing -> frozen", begun);
+    set_vice("broken");
+    pair.wait("the broken agent is told to cut, twice", || {
+        let asked = pair.lab.exec(Node::B, &["cat", "/run/tandem-agent-asked"]).stdout;
+        let asked = String::from_utf8(asked).unwrap();
+        (asked.lines().filter(|action| *action == "off").count() >= 2).then_some(())
+    });
+    pair.wait_health(Node::B, "frozen");
+    pair.assert_only_holder(Node::A);
+    pair.assert_not_logged(Node::B, "-> acquiring", begun);
+
+    set_vice("none");
+    pair.wait_role(Node::B, "active");
+    assert!(!pair.lab.machine(Node::A).is_on(), "A has power");
+    pair.assert_only_holder(Node::B);
+    pair.wait_served_by(Node::B);
     pair.end();
 }
