@@ -80,6 +80,10 @@ impl World {
         if daemon.acquiring == Some(op) {
             daemon.acquiring = None;
         }
+        if let Some(reading) = self.answer_of_device(machine, &work) {
+            self.give(machine, Input::Reading { op, reading });
+            return;
+        }
         let refused = |why| Input::Done { op, outcome: Outcome::Refused(Why::new(why)) };
         let done = Input::Done { op, outcome: Outcome::Confirmed };
         let input = match work {
@@ -101,38 +105,49 @@ impl World {
                 done
             }
             Work::StoreRefused => refused(super::check::DISK_REFUSES),
+            Work::Commanded(_)
+            | Work::SwitchedOn(_)
+            | Work::Read(_)
+            | Work::Checked(_)
+            | Work::Spared(_)
+            | Work::Repeated { .. }
+            | Work::Unanswered
+            | Work::TimedOut => return,
+        };
+        self.give(machine, input);
+    }
+
+    /// What a machine's shell is answered by a fence device, if that is what has happened.
+    fn answer_of_device(&mut self, machine: usize, work: &Work) -> Option<Reading> {
+        let (device, reading) = match *work {
             Work::Commanded(device) => {
                 let reading = self.devices[device].acknowledges(self.is_fed(device));
                 self.note_obeyed(machine, device, reading.is_ok());
-                self.tell_identity(machine, device, reading);
-                Input::Reading { op, reading }
+                (device, reading)
             }
+            Work::Read(device) | Work::Checked(device) => {
+                (device, self.devices[device].reads(self.is_fed(device)))
+            }
+            Work::Spared(device) => (device, Err(FenceFault::WrongMachine)),
             Work::SwitchedOn(device) => {
                 self.switch_on(device);
-                let reading = self.devices[device].acknowledges(self.is_fed(device));
-                Input::Reading { op, reading }
+                return Some(self.devices[device].acknowledges(self.is_fed(device)));
             }
-            Work::Read(device) => {
-                let reading = self.devices[device].reads(self.is_fed(device));
-                self.tell_identity(machine, device, reading);
-                let reading = self.as_passed_on(machine, device, reading);
-                Input::Reading { op, reading }
-            }
-            Work::Checked(device) => {
-                let reading = self.devices[device].reads(self.is_fed(device));
-                self.tell_identity(machine, device, reading);
-                Input::Reading { op, reading }
-            }
-            Work::Spared(device) => {
-                let reading = Err(FenceFault::WrongMachine);
-                self.tell_identity(machine, device, reading);
-                Input::Reading { op, reading }
-            }
-            Work::Repeated { .. } => return,
-            Work::Unanswered => Input::Reading { op, reading: Err(FenceFault::Unreachable) },
-            Work::TimedOut => Input::Reading { op, reading: Err(FenceFault::Timeout) },
+            Work::Unanswered => return Some(Err(FenceFault::Unreachable)),
+            Work::TimedOut => return Some(Err(FenceFault::Timeout)),
+            Work::AddVip(_)
+            | Work::Acquired
+            | Work::AcquireRefused
+            | Work::Released
+            | Work::ReleaseRefused
+            | Work::Restored(_)
+            | Work::Stored(_)
+            | Work::StoreRefused
+            | Work::Repeated { .. } => return None,
         };
-        self.give(machine, input);
+        self.tell_identity(machine, device, reading);
+        let is_read = matches!(work, Work::Read(_));
+        Some(if is_read { self.as_passed_on(machine, device, reading) } else { reading })
     }
 
     /// What a shell knows of an agent's last command.
