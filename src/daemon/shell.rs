@@ -60,8 +60,8 @@ use crate::wire::heartbeat::ClusterId;
 pub(super) const INBOX_MAX: usize = 4096;
 /// The most readiness events taken from the poll at a time.
 const EVENTS_MAX: usize = 256;
-/// How many turns in a row the links may keep the engine from judging silence: more is a flood,
-/// and a flood must not keep a dead peer alive.
+/// How many turns in a row links and claims may keep the engine from judging silence: more is a
+/// flood, and a flood must not keep a dead peer alive.
 const FLOODED_TURNS_MAX: u32 = 16;
 
 const TIMER: Token = Token(0);
@@ -357,11 +357,14 @@ impl Shell {
         for request in incoming {
             self.answer(request);
         }
+        let drained = drained && !self.network.has_claims() && !self.pulses.has_more();
         self.flooded_turns = if drained { 0 } else { self.flooded_turns.saturating_add(1) };
         // Where this turn has taken its time, the links may have more by now: the next turn drains
         // them, measures how late it is, and judges then.
         let may_judge = self.now == began && (drained || self.flooded_turns > FLOODED_TURNS_MAX);
-        if may_judge && self.node.next_deadline().is_some_and(|at| at <= self.now) {
+        // What is due already is wanted just after the last input, which may be of this turn.
+        let until = self.now + Duration::from_nanos(1);
+        if may_judge && self.node.next_deadline().is_some_and(|at| at <= until) {
             self.feed(Input::Tick);
         }
         self.take_occurrences();

@@ -192,7 +192,12 @@ impl Network {
     /// Carries out [`crate::engine::Effect::Probe`]: asks once for at most [`PROBE_VIPS_MAX`] VIPs
     /// of each NIC, and next time for the next ones. Whether a question left on every NIC that has
     /// VIPs and is up, and on one at least: otherwise silence is no answer.
+    ///
+    /// The kernel takes up to a second to tell that a carrier is lost (`net/core/link_watch.c`),
+    /// and meanwhile swallows the questions: so it is asked, and its answer is there long before
+    /// silence is judged.
     pub fn probe(&mut self) -> bool {
+        self.must_list_links = true;
         let (mut is_asked, mut is_missed) = (false, false);
         for (id, slot) in self.nics.ids().zip(&mut self.slots) {
             if slot.vips.is_empty() {
@@ -509,6 +514,11 @@ impl Network {
         for prober in self.slots.iter_mut().filter_map(|slot| slot.prober.as_mut()) {
             prober.set_keys(keys.clone());
         }
+    }
+
+    /// Whether claims of VIPs have come that the last turn left unread.
+    pub fn has_claims(&self) -> bool {
+        self.slots.iter().filter_map(|slot| slot.packets.as_ref()).any(NicPackets::has_more)
     }
 
     /// When [`Self::turn`] must be called at the latest; [`Instant::ZERO`], that is at once, if the

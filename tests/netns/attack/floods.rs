@@ -221,3 +221,49 @@ fn a_flood_of_noise_delays_no_heartbeat() {
         (0..len).map(|_| next()).collect()
     });
 }
+
+/// How many send at the same time, so that there is no gap in a storm.
+const STORM_SENDERS: usize = 3;
+
+/// A loop in the service network repeats without end what A once asked there, and A loses its
+/// power: that somebody answers for the VIP keeps B isolated for its grace, and no longer, however
+/// little time the claims leave it.
+#[test]
+fn a_storm_of_claims_delays_a_failover_by_the_grace_and_no_more() {
+    let Some(pair) = Pair::running(pair::config()) else { return };
+    let storm = Flooder::echo_claims(&pair, Node::A);
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..STORM_SENDERS {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    storm.burst(BURST, 0);
+                }
+            });
+        }
+        let _calm = Calm(&ended);
+        let begun = pair.lab.power_cut(Node::A);
+        let isolated = pair.wait_log(Node::B, "role standby -> isolated", begun);
+        let fencing = pair.wait_log(Node::B, "role isolated -> fencing", begun);
+        let active = pair.wait_log(Node::B, "role acquiring -> active", begun);
+        let figures = [
+            ("isolated after", isolated.at.since(begun)),
+            ("fenced after", fencing.at.since(begun)),
+            ("active after", active.at.since(begun)),
+        ];
+        tell("a storm of claims", &figures);
+        let limit = pair.lab.config().deadtime * 3;
+        assert!(isolated.at.since(begun) < limit, "the claims keep B from judging");
+    });
+    pair.assert_only_holder(Node::B);
+    pair.end();
+}
+
+/// Ends a storm, also where the test fails in it.
+struct Calm<'a>(&'a AtomicBool);
+
+impl Drop for Calm<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

@@ -61,15 +61,7 @@ impl Intruder {
 
     /// Claims an address for its own MAC, as a machine does that was given the same one.
     pub fn claim(&self, address: [u8; 4]) {
-        let mut frame = vec![0xff; 6];
-        frame.extend(MAC);
-        frame.extend(ETHERTYPE_ARP.to_be_bytes());
-        frame.extend([0, 1, 8, 0, 6, 4, 0, 1]);
-        frame.extend(MAC);
-        frame.extend(address);
-        frame.extend([0; 6]);
-        frame.extend(address);
-        self.send(&frame);
+        self.send(&arp_request(MAC, address, address));
     }
 
     fn send(&self, frame: &[u8]) {
@@ -95,6 +87,16 @@ impl Flooder {
         let name = format!("f{to}{number}");
         let Intruder { socket, nic } = Intruder::plug_as(&pair.lab, "hb0", &name);
         let frames = datagrams.iter().map(|payload| datagram(to.other(), payload)).collect();
+        Self { socket, nic, frames }
+    }
+
+    /// Plugs it into the first service network: there it asks who has some address, in the name of
+    /// a node's first VIP and of the MAC that holds it, as a loop of switches does that goes on
+    /// repeating what that node asked once.
+    pub fn echo_claims(pair: &Pair, of: Node) -> Self {
+        let Intruder { socket, nic } = Intruder::plug_as(&pair.lab, "svc0", "loop");
+        let asked = [10, 77, 0, 250];
+        let frames = vec![arp_request(service_mac(of, 0), pair.lab.vip().octets(), asked)];
         Self { socket, nic, frames }
     }
 
@@ -202,4 +204,18 @@ fn datagram(from: Node, payload: &[u8]) -> Vec<u8> {
 pub fn nft_in_switch(lab: &Lab, script: &str) {
     let switch = format!("{}-sw", prefix(lab));
     netns::feed(Command::new("ip").args(["netns", "exec", &switch, "nft", "-f", "-"]), script);
+}
+
+/// Somebody with this MAC and address asks who has another one. The frame itself is the intruder's,
+/// so that no switch learns a wrong port.
+fn arp_request(mac: [u8; 6], sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend(MAC);
+    frame.extend(ETHERTYPE_ARP.to_be_bytes());
+    frame.extend([0, 1, 8, 0, 6, 4, 0, 1]);
+    frame.extend(mac);
+    frame.extend(sender);
+    frame.extend([0; 6]);
+    frame.extend(target);
+    frame
 }
