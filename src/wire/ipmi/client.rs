@@ -121,6 +121,8 @@ impl Client {
     /// Begins `order`, which has its outcome by `deadline`. Nothing else may be going on: it
     /// [`Self::is_idle`], or [`Self::is_kept`].
     pub fn begin(&mut self, now: Instant, order: Order, deadline: Instant) {
+        // That of an order that was cancelled, which nobody has asked for.
+        self.outcome = None;
         self.phase = match self.take_phase() {
             Phase::Idle if self.lists => self.list_suites(now, Task::new(order, deadline)),
             Phase::Idle => self.open_session(now, Task::new(order, deadline), now),
