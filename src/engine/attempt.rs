@@ -177,7 +177,8 @@ impl Try {
                 Step::Failed
             }
             Ok(Power::Unknown) | Err(_) if acknowledged => Step::Failed,
-            Err(fault) if is_untold(fault) => {
+            // Nor is one told that gave no reading in the whole time: none would follow.
+            Err(fault) if is_untold(fault) || fault == FenceFault::Timeout => {
                 self.command = None;
                 Step::Failed
             }

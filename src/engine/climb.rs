@@ -2,9 +2,10 @@
 //!
 //! How one device is told and read is in [`super::attempt`]. Where several devices make a level,
 //! each one's off is of another moment, and somebody may switch an outlet on again meanwhile. So
-//! once all have read off, all but the last to do so are read again: if they still read off, there
-//! was a moment, that of the last one's reading, at which all were off, and the host lost its power
-//! then at the latest.
+//! once all have read off, all are read again: if they still read off, there was a moment, between
+//! the two rounds of readings, at which all were off, and the host lost its power then at the
+//! latest. (All of them, since the one that answers last is not the one that was read last: an
+//! agent reads, logs out, and ends.)
 
 use core::time::Duration;
 
@@ -33,11 +34,11 @@ pub(super) struct Climb {
     tries: Vec<Try>,
     /// [`ANSWER_MARGIN`] after its timeout is over.
     deadline: Instant,
+    /// The level's.
+    timeout: Duration,
     /// When the next attempt at this level may begin at the earliest, if nobody answers.
     next_at: Instant,
-    /// The one of `tries` that was the last to read off.
-    last_off: usize,
-    /// Whether all read off, and all but that one are being read again.
+    /// Whether all read off, and all are being read again.
     confirming: bool,
 }
 
@@ -100,8 +101,8 @@ impl Climb {
         Self {
             tries,
             deadline: ground.now + level.timeout + ANSWER_MARGIN,
+            timeout: level.timeout,
             next_at: ground.now + level.pace,
-            last_off: 0,
             confirming: false,
         }
     }
@@ -164,7 +165,7 @@ impl Climb {
         reading: Result<Power, FenceFault>,
     ) -> Option<Answered> {
         let left = self.left(ground.now);
-        for (place, attempt) in self.tries.iter_mut().enumerate() {
+        for attempt in &mut self.tries {
             let device = attempt.device;
             match attempt.step {
                 Step::Looking { op: ours } if ours == op => {
@@ -178,11 +179,7 @@ impl Climb {
                 }
                 Step::Reading { op: ours } if ours == op => {
                     attempt.note_reading(ground, reading, left);
-                    if !matches!(attempt.step, Step::Off) {
-                        self.confirming = false;
-                    } else if !self.confirming {
-                        self.last_off = place;
-                    }
+                    self.confirming &= matches!(attempt.step, Step::Off);
                     return Some(Answered { device, tells: true, commanded: None });
                 }
                 Step::Looking { .. }
@@ -200,8 +197,9 @@ impl Climb {
     /// Goes as far as it can at this moment.
     pub(super) fn advance(&mut self, ground: &mut Ground<'_>) -> Option<End> {
         let over = ground.may_judge && ground.now >= self.deadline;
+        self.begin_to_tell(ground, over);
         let left = self.left(ground.now);
-        let Self { tries, last_off, confirming, .. } = self;
+        let Self { tries, confirming, .. } = self;
         for attempt in tries.iter_mut() {
             attempt.advance(ground, left, over);
         }
@@ -210,8 +208,7 @@ impl Climb {
                 return self.conclude(ground);
             }
             *confirming = true;
-            let others = tries.iter_mut().enumerate();
-            for (_, attempt) in others.filter(|(place, _)| place != last_off) {
+            for attempt in tries.iter_mut() {
                 attempt.step = attempt.read(ground, left);
             }
         }
@@ -227,6 +224,18 @@ impl Climb {
         let unanswered = (silent || is_patient) && !tries.iter().any(|t| t.told);
         self.cancel(ground.out);
         Some(End::Failed { device, cause, unanswered })
+    }
+
+    /// When the first of the devices that were looked at is told, there is the level's whole time
+    /// for that, as there was in the first round: a slow device would never do in later ones.
+    fn begin_to_tell(&mut self, ground: &Ground<'_>, over: bool) {
+        let begins = ground.may_judge
+            && !over
+            && self.tries.iter().any(|t| matches!(t.step, Step::Looked))
+            && !self.tries.iter().any(|t| t.told);
+        if begins {
+            self.deadline = ground.now + self.timeout + ANSWER_MARGIN;
+        }
     }
 
     /// All devices read off. Where nobody cut anything, they are read again as long as a VIP

@@ -379,6 +379,7 @@ impl Node {
             doubt: &|device| devices.doubt(device),
             ops: &mut self.ops,
             out,
+            commanded: Vec::new(),
         };
         let node = peer.settings.node;
         let progress = ladder.advance(&mut ground);
@@ -541,6 +542,7 @@ impl Node {
                 doubt: &|device| devices.doubt(device),
                 ops: &mut self.ops,
                 out,
+                commanded: Vec::new(),
             };
             if let Some((device, tells)) = ladder.answer(&mut ground, op, reading) {
                 if tells {

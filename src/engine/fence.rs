@@ -167,6 +167,8 @@ pub(super) struct Ground<'a> {
     pub(super) doubt: &'a dyn Fn(DeviceId) -> Option<Doubt>,
     pub(super) ops: &'a mut Ops,
     pub(super) out: &'a mut Effects,
+    /// The devices that were just told to cut.
+    pub(super) commanded: Vec<DeviceId>,
 }
 
 impl Ladder {
@@ -270,17 +272,21 @@ impl Ladder {
         }?;
         let device = answered.device;
         if let Some(ended) = answered.commanded {
-            // What it was told before counts no more: it was told again because it read on, or off.
-            self.commanded.retain(|(known, _)| *known != device);
-            if matches!(ended, Ok(()) | Err(FenceFault::Timeout)) {
-                self.commanded.push((device, ended));
-            }
+            self.note_command(device, Some(ended));
         }
         Some((device, answered.tells))
     }
 
     /// Goes as far as it can at this moment.
     pub(super) fn advance(&mut self, ground: &mut Ground<'_>) -> Progress {
+        let progress = self.climb(ground);
+        for device in core::mem::take(&mut ground.commanded) {
+            self.note_command(device, None);
+        }
+        progress
+    }
+
+    fn climb(&mut self, ground: &mut Ground<'_>) -> Progress {
         match &mut self.stage {
             Stage::Over => Progress::Working,
             Stage::Delay { until } => {
@@ -298,12 +304,12 @@ impl Ladder {
                     Some(End::Off { is_cut }) => self.succeed(ground, index, is_cut),
                     Some(End::Again) => {
                         self.stage = Stage::Next { index };
-                        self.advance(ground)
+                        self.climb(ground)
                     }
                     Some(End::Failed { device, cause, .. }) => {
                         self.note_failure(ground, index, device, cause);
                         self.stage = Stage::Next { index: index + 1 };
-                        self.advance(ground)
+                        self.climb(ground)
                     }
                 }
             }
@@ -324,6 +330,17 @@ impl Ladder {
     fn succeed(&mut self, ground: &mut Ground<'_>, index: usize, is_cut: bool) -> Progress {
         self.cancel(ground.out);
         Progress::Off(LevelOff { node: ground.peer.node, index, is_cut })
+    }
+
+    /// Remembers how the last command to a device ended, if it may have been carried out. That of
+    /// one before counts no more: it was told again because it read on, or off. One that has not
+    /// `ended` may be given up, and may have been carried out all the same.
+    fn note_command(&mut self, device: DeviceId, ended: Option<Ended>) {
+        self.commanded.retain(|(known, _)| *known != device);
+        let ended = ended.unwrap_or(Err(FenceFault::Timeout));
+        if matches!(ended, Ok(()) | Err(FenceFault::Timeout)) {
+            self.commanded.push((device, ended));
+        }
     }
 
     /// How the last command that a device may have carried out ended.
@@ -469,6 +486,9 @@ impl Ground<'_> {
     pub(super) fn order(&mut self, device: DeviceId, order: Order, timeout: Duration) -> OpId {
         let op = self.ops.next();
         self.out.push(Effect::Power { op, device, order, timeout });
+        if order == Order::Off {
+            self.commanded.push(device);
+        }
         op
     }
 

@@ -322,6 +322,10 @@ impl World {
                 Work::Commanded(device)
             }
             Order::On => Work::SwitchedOn(device),
+            Order::Read if self.plan.agents => {
+                let ends = delay - delay / 4;
+                return self.go_on(machine, op, delay / 4, Work::Looked(device, ends));
+            }
             Order::Read => Work::Read(device),
             Order::Check => Work::Checked(device),
         };

@@ -274,8 +274,15 @@ impl Trial {
             (0..self.world.machines.len()).any(|machine| self.world.is(machine, PeerState::Frozen));
         self.world.expect(frozen, "nobody is frozen");
         self.world.expect(self.world.holders().is_empty(), "somebody holds without a proof");
-        let own = self.world.devices.iter_mut().filter(|d| d.host == active);
-        own.for_each(|device| device.has_power = true);
+        // Slow, but in time for a command and a reading.
+        let is_slow = plan.levels.iter().all(|devices| *devices == 1)
+            && !plan.has_witness_beside()
+            && self.random.percent(30);
+        let slow = if is_slow { timing.level_timeout * 2 / 5 } else { Duration::ZERO };
+        for device in self.world.devices.iter_mut().filter(|d| d.host == active) {
+            device.has_power = true;
+            device.delay = device.delay.max(slow);
+        }
         self.world.ledger.devices_changed_at = self.world.now;
         self.world.note_fault(|| "the fence devices have power again".to_owned());
         // Who does not answer is asked again as often as its pace allows.
@@ -283,7 +290,7 @@ impl Trial {
         let asked_within = timing.pace.max(ms(250)) + repeats;
         // A witness beside the devices that cut is read with pauses that have grown meanwhile.
         let pause = if plan.has_witness_beside() { ms(500) } else { Duration::ZERO };
-        self.expect_failover(active, asked_within + pause + self.takeover());
+        self.expect_failover(active, asked_within + pause + slow * 3 + self.takeover());
     }
 
     /// All start cold, and `fails` cannot take the resources.

@@ -72,6 +72,11 @@ impl World {
             self.announce(machine, vip);
             return;
         }
+        if let Work::Looked(device, ends) = work {
+            let reading = self.devices[device].reads(self.is_fed(device));
+            self.go_on(machine, op, ends, Work::Told(device, reading));
+            return;
+        }
         if let Work::Repeated { device, order, until } = work {
             self.ask_device(machine, op, device, order, until);
             return;
@@ -108,6 +113,8 @@ impl World {
             Work::Commanded(_)
             | Work::SwitchedOn(_)
             | Work::Read(_)
+            | Work::Looked(..)
+            | Work::Told(..)
             | Work::Checked(_)
             | Work::Spared(_)
             | Work::Repeated { .. }
@@ -128,6 +135,7 @@ impl World {
             Work::Read(device) | Work::Checked(device) => {
                 (device, self.devices[device].reads(self.is_fed(device)))
             }
+            Work::Told(device, reading) => (device, reading),
             Work::Spared(device) => (device, Err(FenceFault::WrongMachine)),
             Work::SwitchedOn(device) => {
                 self.switch_on(device);
@@ -143,10 +151,11 @@ impl World {
             | Work::Restored(_)
             | Work::Stored(_)
             | Work::StoreRefused
+            | Work::Looked(..)
             | Work::Repeated { .. } => return None,
         };
         self.tell_identity(machine, device, reading);
-        let is_read = matches!(work, Work::Read(_));
+        let is_read = matches!(work, Work::Read(_) | Work::Told(..));
         Some(if is_read { self.as_passed_on(machine, device, reading) } else { reading })
     }
 

@@ -1,8 +1,10 @@
 //! What is under way in a world, and when it arrives.
 
+use core::time::Duration;
+
 use crate::engine::Order;
 use crate::engine::settings::Record;
-use crate::types::{Heartbeat, Instant, LinkId, Mac, OpId, VipId};
+use crate::types::{FenceFault, Heartbeat, Instant, LinkId, Mac, OpId, Power, VipId};
 
 /// What is to happen.
 #[allow(clippy::large_enum_variant, reason = "most are heartbeats, and none shall allocate")]
@@ -90,6 +92,10 @@ pub enum Work {
     SwitchedOn(usize),
     /// A device tells the power, to whoever fences its host.
     Read(usize),
+    /// An agent looks at the power, and tells it when it ends, after this time.
+    Looked(usize, Duration),
+    /// An agent ends and tells what it has read.
+    Told(usize, Result<Power, FenceFault>),
     /// A device tells the power when it is checked.
     Checked(usize),
     /// An order is sent again to a device that has not answered.

@@ -87,6 +87,9 @@ impl Trial {
     /// breaks between the command that it acknowledged and the reading of the same attempt cannot
     /// be told from one that works.) Mended, they are told again, and then believed.
     pub(super) fn break_the_agents(&mut self, active: usize) {
+        if matches!(*self.world.plan.levels, [2 | 3]) && self.random.percent(50) {
+            return self.leave_one_dead(active);
+        }
         let world = &mut self.world;
         let timing = world.plan.timing;
         world.set_modes_of_cutters(active, self.random.choose(&[Mode::Hangs, Mode::StaysOn]));
@@ -104,6 +107,22 @@ impl Trial {
         let own = self.world.devices.iter_mut().filter(|device| device.host == active);
         own.for_each(|device| device.has_power = true);
         self.expect_failover(active, LADDER_REST_MAX + levels * 2 + self.takeover());
+    }
+
+    /// Of several devices that must all cut, one is dead: whatever the others were told meanwhile,
+    /// and was given up because of it, they are told again when it works.
+    fn leave_one_dead(&mut self, active: usize) {
+        let own = self.world.devices.iter_mut().filter(|d| d.host == active && !d.is_witness);
+        own.take(1).for_each(|device| device.mode = Mode::Dead);
+        self.world.ledger.devices_changed_at = self.world.now;
+        self.world.note_fault(|| "one of its fence devices is dead".to_owned());
+        self.world.crash(active);
+        let timing = self.world.plan.timing;
+        let rounds = timing.level_timeout * (2 + self.random.below(5) as u32);
+        self.world.run(self.detection() + timing.grace + rounds);
+        self.world.set_modes_of_cutters(active, Mode::Works);
+        let limit = LADDER_REST_MAX + timing.level_timeout * 4 + self.takeover();
+        self.expect_failover(active, limit);
     }
 
     /// A fenced node is to be powered on again, and its devices fail right after the cut: it is

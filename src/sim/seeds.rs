@@ -340,7 +340,7 @@ fn plan(random: &mut Random) -> Plan {
     let mut of_agents = Random::new(of_kernels.clone().draw());
     let dead_host = keepalive * of_kernels.choose(&[5, 6, 7]) / 2;
     let dead_host = of_kernels.percent(50).then_some(dead_host).filter(|time| *time < deadtime);
-    Plan {
+    let plan = Plan {
         witnesses: of_witnesses.choose(&[0, 0, 0, 1, 1, 2]),
         witnesses_beside: of_witnesses.percent(30),
         identities: of_witnesses.percent(50),
@@ -353,7 +353,7 @@ fn plan(random: &mut Random) -> Plan {
         probes: random.percent(50),
         pings: random.percent(40),
         levels: random.choose(&levels).to_vec(),
-        agents: of_agents.percent(40),
+        agents: of_agents.percent(70),
         timing: Timing {
             keepalive,
             warntime: keepalive * 2,
@@ -376,7 +376,9 @@ fn plan(random: &mut Random) -> Plan {
         preferred: random.choose(&[None, Some(1), Some(2)]),
         preferred_elsewhere: of_kernels.choose(&[None, Some(1), Some(2)]),
         ..Plan::default()
-    }
+    };
+    // No agent tells whose power it is that it cuts.
+    Plan { agents: plan.agents && !plan.identities, ..plan }
 }
 
 fn mode(random: &mut Random, lies: bool) -> Mode {

@@ -402,3 +402,65 @@ fn an_agent_that_breaks_while_frozen_proves_nothing() {
         assert!(world.is(1, PeerState::Frozen), "{mode:?}: {}", world.story());
     }
 }
+
+/// In: two agents switch the outlets of a host; one took its command, and is told again and given
+/// up in each round, because the other one is dead. That one works again. Out: proof.
+#[test]
+fn an_agent_whose_command_was_given_up_is_told_again() {
+    // Given up while it is carried out, and before that has begun.
+    for delay in [ms(3), ms(2)] {
+        let mut world = World::settled(Plan { agents: true, levels: vec![2], ..Plan::default() });
+        world.devices[1].mode = Mode::Dead;
+        world.devices[1].delay = delay;
+        world.crash(0);
+        world.machines[0].kernel.clear();
+        let took = world.run_until(ms(1000), |w| w.is(1, PeerState::Frozen));
+        assert!(took.is_some(), "{}", world.story());
+        world.run(ms(2000));
+        world.devices[1].mode = Mode::Works;
+        let took = world.run_until(ms(10_000), |w| w.is(1, PeerState::Active));
+        assert!(took.is_some(), "{}", world.story());
+    }
+}
+
+/// In: frozen by a dead device; it works again, but takes two fifths of its level's timeout for
+/// each answer, and is looked at, told and read. Out: proof, as it would have been in the first
+/// round.
+#[test]
+fn a_slow_device_has_the_time_of_its_level_once_it_was_looked_at() {
+    let mut world = frozen_by(Mode::Dead);
+    world.devices[0].delay = world.plan.timing.level_timeout * 2 / 5;
+    world.devices[0].mode = Mode::Works;
+    let took = world.run_until(ms(10_000), |w| w.is(1, PeerState::Active));
+    assert!(took.is_some(), "{}", world.story());
+}
+
+/// In: an agent reads its outlet off, and takes long to end; meanwhile somebody switches that
+/// outlet on again, and the other one goes off and is read. Out: no proof by the answer that comes
+/// last and tells what was first.
+#[test]
+fn the_agent_that_ends_last_is_not_the_one_that_was_read_last() {
+    let timing = Timing { level_timeout: ms(1000), ..Timing::QUICK };
+    let plan = Plan { agents: true, levels: vec![2], timing, ..Plan::default() };
+    let mut world = World::settled(plan);
+    world.devices[0].delay = ms(300);
+    world.devices[1].delay = ms(40);
+    world.crash(0);
+    world.machines[0].kernel.clear();
+    let took = world.run_until(ms(1000), |w| w.devices[1].cuts > 0);
+    assert!(took.is_some(), "{}", world.story());
+    // It is told by 40 ms, looks by 140 ms, and ends by 440 ms.
+    world.devices[1].delay = ms(400);
+    world.run(ms(125));
+    assert_eq!(world.devices[0].cuts, 0, "{}", world.story());
+    world.devices[1].outlet_on = true;
+    let took = world.run_until(ms(100), |w| w.devices[0].cuts > 0);
+    assert!(took.is_some() && world.machines[0].powered, "{}", world.story());
+    world.run(ms(145));
+    world.devices[0].delay = ms(2);
+    world.run(ms(150));
+    assert!(!world.is(1, PeerState::Active), "{}", world.story());
+    world.devices[1].delay = ms(2);
+    let took = world.run_until(ms(10_000), |w| w.is(1, PeerState::Active));
+    assert!(took.is_some() && !world.machines[0].powered, "{}", world.story());
+}

@@ -236,7 +236,8 @@ fn add_work(canon: &mut Canon, work: &Work) {
         Work::Commanded(device) => (8, *device as u64),
         Work::Read(device) => (9, *device as u64),
         Work::TimedOut => (10, 0),
-        // No world that is searched has devices that are asked again.
+        // No world that is searched has agents, or devices that are asked again.
+        Work::Looked(device, _) | Work::Told(device, _) => (16, *device as u64),
         Work::Repeated { device, .. } => (11, *device as u64),
         Work::Unanswered => (12, 0),
         Work::SwitchedOn(device) => (13, *device as u64),

@@ -310,6 +310,8 @@ impl State {
                 | Work::Commanded(_)
                 | Work::Spared(_)
                 | Work::SwitchedOn(_)
+                | Work::Looked(..)
+                | Work::Told(..)
                 | Work::Repeated { .. }
                 | Work::Unanswered
                 | Work::TimedOut => false,
