@@ -121,7 +121,8 @@ impl Trial {
         let rounds = timing.level_timeout * (2 + self.random.below(5) as u32);
         self.world.run(self.detection() + timing.grace + rounds);
         self.world.set_modes_of_cutters(active, Mode::Works);
-        let limit = LADDER_REST_MAX + timing.level_timeout * 4 + self.takeover();
+        // One whose addresses answer on has its grace once more when a fence has failed.
+        let limit = LADDER_REST_MAX + timing.grace + timing.level_timeout * 4 + self.takeover();
         self.expect_failover(active, limit);
     }
 
