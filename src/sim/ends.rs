@@ -108,6 +108,7 @@ impl Trial {
         world.forget();
         world.note_fault(|| "and a last thing happens".to_owned());
         let choice = random.below(23);
+        let has_outlets = matches!(*world.plan.levels, [2 | 3]);
         match choice {
             0 => self.lose_the_active(active),
             1 => self.stop_the_active(active),
@@ -127,6 +128,7 @@ impl Trial {
             17 => self.stay_without_power(active),
             18 => self.lose_the_daemon_without_a_third(active),
             19 => self.break_the_agents(active),
+            20..=22 if has_outlets => self.leave_one_dead(active),
             _ => self.live_with_a_fault(active),
         }
     }

@@ -87,9 +87,6 @@ impl Trial {
     /// breaks between the command that it acknowledged and the reading of the same attempt cannot
     /// be told from one that works.) Mended, they are told again, and then believed.
     pub(super) fn break_the_agents(&mut self, active: usize) {
-        if matches!(*self.world.plan.levels, [2 | 3]) && self.random.percent(50) {
-            return self.leave_one_dead(active);
-        }
         let world = &mut self.world;
         let timing = world.plan.timing;
         world.set_modes_of_cutters(active, self.random.choose(&[Mode::Hangs, Mode::StaysOn]));
@@ -111,12 +108,21 @@ impl Trial {
 
     /// Of several devices that must all cut, one is dead: whatever the others were told meanwhile,
     /// and was given up because of it, they are told again when it works.
-    fn leave_one_dead(&mut self, active: usize) {
+    pub(super) fn leave_one_dead(&mut self, active: usize) {
+        // That is found a little before or after the others have answered.
+        let (dead, delay) = (self.random.below(2) as usize, ms(1 + self.random.below(4)));
         let own = self.world.devices.iter_mut().filter(|d| d.host == active && !d.is_witness);
-        own.take(1).for_each(|device| device.mode = Mode::Dead);
+        for device in own.skip(dead).take(1) {
+            device.mode = Mode::Dead;
+            device.delay = delay;
+        }
         self.world.ledger.devices_changed_at = self.world.now;
         self.world.note_fault(|| "one of its fence devices is dead".to_owned());
         self.world.crash(active);
+        // Its kernel has panicked, or it answers on: then nothing is told anything for a grace.
+        if self.random.percent(70) {
+            self.world.machines[active].kernel.clear();
+        }
         let timing = self.world.plan.timing;
         let rounds = timing.level_timeout * (2 + self.random.below(5) as u32);
         self.world.run(self.detection() + timing.grace + rounds);
