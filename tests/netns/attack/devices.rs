@@ -348,6 +348,29 @@ esac
 if power status | grep -q 'is off'; then echo 'Status: OFF'; exit 2; fi
 "#;
 
+/// A pair at work, each node with this agent as A's fence device. It has no vice yet.
+fn running_with_agent(config: LabConfig, program: &str, timeout: Duration) -> Option<Pair> {
+    let agent = format!(
+        "[[fence]]\nnode = \"a\"\ntype = \"agent\"\nname = \"agent-a\"\n\
+         agent = \"/etc/tandem/agent\"\ntimeout = \"{}s\"\n",
+        timeout.as_secs()
+    );
+    let toml = without_device(&config, Node::A, &agent);
+    let pair = boot_with(config, &toml)?;
+    for node in Node::BOTH {
+        write_program(&pair.lab.machine(node).dir().join("etc/agent"), program);
+        set_vice(&pair, node, "none");
+        pair.lab.boot(node);
+    }
+    pair.wait_whole(Node::A);
+    Some(pair)
+}
+
+/// Lets the agent of a node behave like this from now on.
+fn set_vice(pair: &Pair, node: Node, vice: &str) {
+    std::fs::write(pair.lab.machine(node).dir().join("etc/vice"), vice).unwrap();
+}
+
 /// What B says of the agent's last answer.
 fn agent_fault(pair: &Pair) -> Option<String> {
     let status = pair.lab.status(Node::B)?;
@@ -360,24 +383,9 @@ fn agent_fault(pair: &Pair) -> Option<String> {
 /// attempt is neither delayed nor forbidden by a check that hangs.
 #[test]
 fn a_check_that_hangs_or_fails_degrades_and_never_delays_the_fence() {
-    let config = patient();
     let timeout = Duration::from_secs(4);
-    let agent = format!(
-        "[[fence]]\nnode = \"a\"\ntype = \"agent\"\nname = \"agent-a\"\n\
-         agent = \"/etc/tandem/agent\"\ntimeout = \"{}s\"\n",
-        timeout.as_secs()
-    );
-    let toml = without_device(&config, Node::A, &agent);
-    let Some(pair) = boot_with(config, &toml) else { return };
-    let set_vice = |vice: &str| {
-        std::fs::write(pair.lab.machine(Node::B).dir().join("etc/vice"), vice).unwrap();
-    };
-    for node in Node::BOTH {
-        write_program(&pair.lab.machine(node).dir().join("etc/agent"), AGENT);
-        std::fs::write(pair.lab.machine(node).dir().join("etc/vice"), "none").unwrap();
-        pair.lab.boot(node);
-    }
-    pair.wait_whole(Node::A);
+    let Some(pair) = running_with_agent(patient(), AGENT, timeout) else { return };
+    let set_vice = |vice: &str| set_vice(&pair, Node::B, vice);
     let begun = Stamp::now();
     let vices = [
         ("refuse", "wrong user or password"),
@@ -435,20 +443,9 @@ fi
 /// breaks, and says off whatever it is asked, while A holds the VIPs: that is no proof.
 #[test]
 fn an_agent_that_breaks_while_the_pair_is_frozen_never_makes_two_holders() {
-    let config = config();
-    let agent = "[[fence]]\nnode = \"a\"\ntype = \"agent\"\nname = \"agent-a\"\n\
-                 agent = \"/etc/tandem/agent\"\ntimeout = \"2s\"\n";
-    let toml = without_device(&config, Node::A, agent);
-    let Some(pair) = boot_with(config, &toml) else { return };
-    let set_vice = |vice: &str| {
-        std::fs::write(pair.lab.machine(Node::B).dir().join("etc/vice"), vice).unwrap();
-    };
-    for node in Node::BOTH {
-        write_program(&pair.lab.machine(node).dir().join("etc/agent"), FRAIL_AGENT);
-        std::fs::write(pair.lab.machine(node).dir().join("etc/vice"), "none").unwrap();
-        pair.lab.boot(node);
-    }
-    pair.wait_whole(Node::A);
+    let timeout = Duration::from_secs(2);
+    let Some(pair) = running_with_agent(config(), FRAIL_AGENT, timeout) else { return };
+    let set_vice = |vice: &str| set_vice(&pair, Node::B, vice);
 
     set_vice("deaf");
     let begun = pair.lab.deafen(Node::A, &[]);
