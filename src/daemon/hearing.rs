@@ -22,8 +22,8 @@ use crate::wire::control::EventLevel;
 const MISSED_KEEPALIVES: u32 = 3;
 
 impl Shell {
-    /// Takes what has arrived on every link that may have something. Whether all are empty now.
-    pub(super) fn drain_links(&mut self) -> bool {
+    /// Takes what has arrived on every link that may have something.
+    pub(super) fn drain_links(&mut self) {
         for index in 0..self.links.len() {
             let bit = 1u32 << index;
             if self.links_waiting & bit == 0 {
@@ -33,11 +33,15 @@ impl Shell {
                 self.links_waiting &= !bit;
             }
         }
-        let drained = self.links_waiting == 0;
-        if drained {
+        if self.links_waiting == 0 {
             self.late_by = Duration::ZERO;
         }
-        drained
+    }
+
+    /// Whether somebody has said or answered what this node has not taken in yet: heartbeats,
+    /// claims of VIPs, answers of kernels. Nobody is to be called silent over them.
+    pub(super) fn has_unheard(&self) -> bool {
+        self.links_waiting != 0 || self.network.has_claims() || self.pulses.has_more()
     }
 
     fn drain_link(&mut self, index: usize) -> Drained {

@@ -273,10 +273,9 @@ impl Shell {
         let engine = self.node.next_deadline();
         let others = self.next_deadline_of_hands();
         let wake_at = [engine, others].into_iter().flatten().min();
-        let must_turn =
-            self.links_waiting != 0 || !self.stores.is_empty() || self.pulses.has_more();
-        // Only the engine's own deadlines measure how late the loop is; while links keep it from
-        // being told the time, what is late already is not counted again.
+        let must_turn = self.has_unheard() || !self.stores.is_empty();
+        // Only the engine's own deadlines measure how late the loop is; while what is unheard keeps
+        // it from being told the time, what is late already is not counted again.
         let wanted = engine.map(|at| if must_turn { at.max(self.now) } else { at });
         self.watch.sleep_until(wanted);
         let timeout = if must_turn || wake_at.is_some_and(|at| at <= self.now) {
@@ -338,7 +337,7 @@ impl Shell {
     fn turn(&mut self, mut incoming: Vec<Incoming>) {
         let began = self.now;
         self.tend_links();
-        let drained = self.drain_links();
+        self.drain_links();
         self.judge_hearing();
         self.feel_pulses();
         self.network.turn(self.now);
@@ -357,7 +356,7 @@ impl Shell {
         for request in incoming {
             self.answer(request);
         }
-        let drained = drained && !self.network.has_claims() && !self.pulses.has_more();
+        let drained = !self.has_unheard();
         self.flooded_turns = if drained { 0 } else { self.flooded_turns.saturating_add(1) };
         // Where this turn has taken its time, the links may have more by now: the next turn drains
         // them, measures how late it is, and judges then.

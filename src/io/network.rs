@@ -525,14 +525,14 @@ impl Network {
     /// last turn left something to do.
     pub fn next_deadline(&mut self) -> Option<Instant> {
         let is_reading = self.netlink.as_mut().is_some_and(Netlink::has_more);
-        let is_claimed = |slot: &NicSlot| {
-            slot.packets.as_ref().is_some_and(NicPackets::has_more)
-                || slot.pinger.as_ref().is_some_and(Pinger::has_more)
+        let is_answered = |slot: &NicSlot| {
+            slot.pinger.as_ref().is_some_and(Pinger::has_more)
                 || slot.prober.as_ref().is_some_and(Prober::has_more)
         };
         let has_room = self.netlink.as_ref().is_some_and(|n| n.room() > 0 && !n.is_listing());
         let can_ask = (!self.waiting.is_empty() || self.must_list_links) && has_room;
-        if is_reading || can_ask || self.destroyer.is_some() || self.slots.iter().any(is_claimed) {
+        let is_unread = self.has_claims() || self.slots.iter().any(is_answered);
+        if is_reading || can_ask || is_unread || self.destroyer.is_some() {
             return Some(Instant::ZERO);
         }
         let pings = self.slots.iter().filter_map(|slot| slot.pinger.as_ref());
