@@ -324,20 +324,23 @@ fn a_device_that_would_fail_is_told_with_its_cause_and_remedy_before_it_is_neede
     pair.end();
 }
 
-/// A fence agent whose `off` works, and whose `status` before it does what the file `vice` says.
-const AGENT: &str = r#"#!/bin/bash
+/// How the agents here begin: what they are to do, how they stand with the power, and their vice.
+const AGENT_HEAD: &str = r#"#!/bin/bash
 while IFS='=' read -r name value; do
   if [ "$name" = action ]; then action=$value; fi
 done
 power() {
   ipmitool -I lanplus -C 3 -H 10.99.0.21 -U ADMIN -P 'hunter2!' chassis power "$1"
 }
-if [ "$action" = off ]; then
+vice=$(cat /etc/tandem/vice)
+"#;
+
+/// A fence agent whose `off` works, and whose `status` before it does what the file `vice` says.
+const AGENT: &str = r#"if [ "$action" = off ]; then
   touch /run/tandem-agent-off
   power off
   exit
 fi
-vice=$(cat /etc/tandem/vice)
 if [ -e /run/tandem-agent-off ]; then vice=none; fi
 case $vice in
   hang) sleep 100 ;;
@@ -348,7 +351,7 @@ esac
 if power status | grep -q 'is off'; then echo 'Status: OFF'; exit 2; fi
 "#;
 
-/// A pair at work, each node with this agent as A's fence device. It has no vice yet.
+/// A pair at work, each node with the agent that goes on so as A's fence device. It has no vice.
 fn running_with_agent(config: LabConfig, program: &str, timeout: Duration) -> Option<Pair> {
     let agent = format!(
         "[[fence]]\nnode = \"a\"\ntype = \"agent\"\nname = \"agent-a\"\n\
@@ -356,9 +359,10 @@ fn running_with_agent(config: LabConfig, program: &str, timeout: Duration) -> Op
         timeout.as_secs()
     );
     let toml = without_device(&config, Node::A, &agent);
+    let program = format!("{AGENT_HEAD}{program}");
     let pair = boot_with(config, &toml)?;
     for node in Node::BOTH {
-        write_program(&pair.lab.machine(node).dir().join("etc/agent"), program);
+        write_program(&pair.lab.machine(node).dir().join("etc/agent"), &program);
         set_vice(&pair, node, "none");
         pair.lab.boot(node);
     }
@@ -418,15 +422,7 @@ fn a_check_that_hangs_or_fails_degrades_and_never_delays_the_fence() {
 
 /// A fence agent that switches and reads as it should; or, by the file `vice`, takes the command
 /// and leaves the power on; or is broken, and says off whatever it is asked.
-const FRAIL_AGENT: &str = r#"#!/bin/bash
-while IFS='=' read -r name value; do
-  if [ "$name" = action ]; then action=$value; fi
-done
-power() {
-  ipmitool -I lanplus -C 3 -H 10.99.0.21 -U ADMIN -P 'hunter2!' chassis power "$1"
-}
-vice=$(cat /etc/tandem/vice)
-if [ "$vice" = broken ]; then
+const FRAIL_AGENT: &str = r#"if [ "$vice" = broken ]; then
   echo "$action" >>/run/tandem-agent-asked
   echo 'Status: OFF'
   exit 2
