@@ -25,7 +25,7 @@ use crate::types::{DeviceId, FenceFault, Instant, OpId, Power};
 /// within what is left of the timeout, and none is given when nothing is.
 pub(super) const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 
-/// How a device's command ended, where it may have been carried out.
+/// How a device's command ended.
 pub(super) type Ended = Result<(), FenceFault>;
 
 /// An attempt under way.

@@ -272,7 +272,7 @@ impl Ladder {
         }?;
         let device = answered.device;
         if let Some(ended) = answered.commanded {
-            self.note_command(device, Some(ended));
+            self.note_command(device, ended);
         }
         Some((device, answered.tells))
     }
@@ -281,7 +281,8 @@ impl Ladder {
     pub(super) fn advance(&mut self, ground: &mut Ground<'_>) -> Progress {
         let progress = self.climb(ground);
         for device in core::mem::take(&mut ground.commanded) {
-            self.note_command(device, None);
+            // Should it be given up, it may have been carried out all the same.
+            self.note_command(device, Err(FenceFault::Timeout));
         }
         progress
     }
@@ -333,11 +334,9 @@ impl Ladder {
     }
 
     /// Remembers how the last command to a device ended, if it may have been carried out. That of
-    /// one before counts no more: it was told again because it read on, or off. One that has not
-    /// `ended` may be given up, and may have been carried out all the same.
-    fn note_command(&mut self, device: DeviceId, ended: Option<Ended>) {
+    /// one before counts no more: it was told again because it read on, or off.
+    fn note_command(&mut self, device: DeviceId, ended: Ended) {
         self.commanded.retain(|(known, _)| *known != device);
-        let ended = ended.unwrap_or(Err(FenceFault::Timeout));
         if matches!(ended, Ok(()) | Err(FenceFault::Timeout)) {
             self.commanded.push((device, ended));
         }

@@ -83,7 +83,8 @@ pub struct Level {
     /// Those of them that are only ever read.
     #[serde(default)]
     pub witnesses: Vec<DeviceId>,
-    /// How long one attempt at this level may take, reading back included.
+    /// How long one attempt at this level may take, reading back included. In later rounds a look
+    /// comes before it, which may take as long.
     pub timeout: Duration,
     /// While frozen and nobody answers: how long after the beginning of an attempt at this level
     /// the next one may begin at the earliest. A native device costs a few datagrams each time, an
